@@ -1,0 +1,200 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"refundworker/idempotency"
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// attempt makes one attempt at the refund: prepare, journal the intent, pass the guard, call.
+func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
+	if decision, done := decideAttempt(p.situation(d)); done {
+		return decision
+	}
+	look, decision, held := p.lookAtPayment(ctx, d)
+	if held {
+		return decision
+	}
+	baseline, decision, done := p.prepare(ctx, d)
+	if done {
+		return decision
+	}
+	if d.history.Baseline == nil {
+		d.history.Baseline = baseline
+	}
+	intent, err := p.intent(d, baseline, look)
+	if err != nil {
+		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
+	}
+	seq, decision, done := p.journalIntent(ctx, d, intent)
+	if done {
+		return decision
+	}
+	d.previous = seq
+	if decision, done := p.passGuard(ctx, d, seq); done {
+		return decision
+	}
+	return p.call(ctx, d, baseline)
+}
+
+// lookAtPayment spares an intent that the guard would deny.
+func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (*idempotency.Hold, Decision, bool) {
+	if !p.armed() {
+		return nil, Decision{}, false
+	}
+	look, err := p.store.LookPayment(ctx, p.in.Name, d.command.Payment.Reference)
+	if err != nil {
+		return nil, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}, true
+	}
+	if look.Holder != "" && look.Holder != d.command.RequestID {
+		return nil, Decision{Release: Abandon, Then: Later, Delay: heldDelay(d.round), Round: d.round + 1,
+			Detail: "another refund of the payment is at work"}, true
+	}
+	return &idempotency.Hold{LookedAt: look.At}, Decision{}, false
+}
+
+// heldDelay spaces out looks at a payment that another refund holds: it may be for seconds or for days.
+func heldDelay(round int) time.Duration {
+	return min(scheduleFloor<<min(round, 10), 15*time.Minute)
+}
+
+func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baseline, Decision, bool) {
+	if decision, late := p.tooLate(d); late {
+		return nil, decision, true
+	}
+	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
+	defer cancel()
+	r := p.request(d)
+	r.Baseline = nil
+	baseline, result, err := p.in.Provider.Prepare(callCtx, r)
+	decision, done := decidePrepared(p.situation(d), result, err)
+	return baseline, decision, done
+}
+
+// tooLate reports that a call would not end inside the lease. Nothing was journalled yet.
+func (p *processor) tooLate(d *delivery) (Decision, bool) {
+	if p.fits(d) {
+		return Decision{}, false
+	}
+	return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round,
+		Detail: "the claim's lease is too short for a call now"}, true
+}
+
+// fits reports whether a call that starts now ends inside the lease, by this process's monotonic clock.
+func (p *processor) fits(d *delivery) bool {
+	return time.Now().Add(p.in.Timeout + callMargin).Before(d.claim.Deadline)
+}
+
+// intent is the dispatched event: it says, before anything leaves, that a call may have left.
+func (p *processor) intent(d *delivery, baseline providers.Baseline, hold *idempotency.Hold) (*outgoing, error) {
+	e := schemas.NewEvent(schemas.KindDispatched, d.command, time.Now())
+	e.Attempt = d.claim.Attempt
+	until := d.claim.Until
+	e.LeaseUntil = &until
+	e.IdempotencyKey = idempotencyKey(d)
+	e.Baseline = baseline
+	return p.outgoing(e, entryHeaders{owner: d.claim.Token, previous: d.previous, hold: hold, trace: d.trace})
+}
+
+// journalIntent is the fence. The attempt's number is the claim's, so of two workers that both believe they
+// may go, one finds its event id taken, and stops.
+func (p *processor) journalIntent(ctx context.Context, d *delivery, intent *outgoing) (uint64, Decision, bool) {
+	taken := Decision{Then: Later, Delay: scheduleFloor, Round: d.round, Detail: "the attempt is taken"}
+	known := p.store.Gate().Highest()
+	for {
+		if !p.fits(d) { // an earlier try may be stored, so nothing is released
+			return 0, Decision{Then: Later, Delay: scheduleFloor, Detail: "the intent was not stored in time"}, true
+		}
+		w, err := p.send(ctx, intent)
+		switch {
+		case err != nil:
+			if pause(ctx, publishPause) != nil {
+				return 0, Decision{Then: Nak, Delay: notReadyNak, Detail: err.Error()}, true
+			}
+		case w.Duplicate:
+			stored, _, err := p.journal.at(ctx, w.Seq)
+			if err != nil || stored.Owner != d.claim.Token || stored.ID != intent.event.ID() {
+				return 0, taken, true
+			}
+			return w.Seq, Decision{}, false
+		case w.Seq <= known:
+			p.fatal(fmt.Errorf("%w: %d, with %d known", errJournalBackwards, w.Seq, known))
+			return 0, taken, true
+		default:
+			p.store.Gate().Saw(w.Seq)
+			return w.Seq, Decision{}, false
+		}
+	}
+}
+
+// passGuard waits until the own intent is applied and tells whether it got the payment's hold.
+func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Decision, bool) {
+	s := p.situation(d)
+	if p.armed() {
+		granted, err := p.awaitHold(ctx, d, seq)
+		if err != nil {
+			return s.undo(scheduleFloor, err.Error()), true
+		}
+		if !granted {
+			return s.undo(heldDelay(d.round), "another refund of the payment was first"), true
+		}
+	}
+	if s := p.situation(d); s.expired() || !p.fits(d) {
+		return s.undo(scheduleFloor, "too late for a call"), true
+	}
+	return Decision{}, false
+}
+
+// call asks the provider. From here on a shutdown does not interrupt: the answer must be journalled.
+func (p *processor) call(ctx context.Context, d *delivery, baseline providers.Baseline) Decision {
+	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
+	defer cancel()
+	r := p.request(d)
+	r.Attempt, r.Baseline = d.claim.Attempt, baseline
+	result, err := p.callQuickly(callCtx, r)
+	d.claim.Record.Attempts = d.claim.Attempt
+	decision := decideCalled(p.situation(d), result, err)
+	if err == nil || providers.KindOf(err) != providers.Unknown || !p.caps.Lookup || !p.fits(d) {
+		return decision
+	}
+	// The lease still runs, so a look tells at once when the refund was made. That it was not cannot be
+	// told yet: the request may still be on its way.
+	finding, lookErr := p.lookup(ctx, d)
+	if lookErr != nil || finding.Kind != providers.Found {
+		return decision
+	}
+	if found, done := decideFound(p.situation(d), finding, nil); done && found.Kind.Outcome() {
+		return found
+	}
+	return decision
+}
+
+const (
+	quickRetryFirst = 100 * time.Millisecond
+	quickRetryAll   = 2 * time.Second
+)
+
+// callQuickly repeats a call, in its own time, only after what surely was not executed.
+func (p *processor) callQuickly(ctx context.Context, r providers.Request) (providers.Result, error) {
+	policy := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithInitialInterval(quickRetryFirst),
+		backoff.WithMaxElapsedTime(quickRetryAll)), ctx)
+	var result providers.Result
+	var last error
+	// The last call's own error counts, not that of the waiting between calls.
+	_ = backoff.Retry(func() error {
+		result, last = p.in.Provider.Refund(ctx, r)
+		var e *providers.Error
+		if errors.As(last, &e) && e.Kind == providers.Unavailable && e.RetryAfter == 0 {
+			return last
+		}
+		return nil
+	}, policy)
+	return result, last
+}

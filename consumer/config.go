@@ -1,0 +1,162 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// Config says how commands are worked on. The zero value of a field means its default.
+type Config struct {
+	// Prefix begins every subject. Default "refunds".
+	Prefix string
+	// Accept is how old requestedAt may be for a refund that nobody has begun. Default 30 days.
+	Accept time.Duration
+	// Retain is how long the journal keeps events. Default 90 days; more than Accept + 1 day.
+	Retain time.Duration
+	// Replicas is how many servers store each stream. Default 1.
+	Replicas int
+	// LeaseMargin is added to a provider's timeout to make the lease of a claim. Default 30 s. A longer one
+	// forgives slower servers; a shorter one resolves crashes sooner.
+	LeaseMargin time.Duration
+	// RecordGrace is how long a worker tries to journal what a provider answered, also during a shutdown.
+	// Default 2 minutes. When it ends the refund is in doubt and will be looked up.
+	RecordGrace time.Duration
+	// PendingTimeout is how long a provider may owe the result of an acknowledged refund before a person is
+	// asked. Default 14 days.
+	PendingTimeout time.Duration
+	// Instances are the configured providers; at least one.
+	Instances []Instance
+}
+
+// Instance is one configured provider and its own bounds.
+type Instance struct {
+	// Name is the provider's token in subjects.
+	Name schemas.ProviderName
+	// Provider is the adapter.
+	Provider providers.Provider
+	// Concurrency bounds the deliveries in hand. Default 64, at least 2: some are kept for retries.
+	Concurrency int
+	// Timeout bounds one provider call. Default 20 s.
+	Timeout time.Duration
+	// MaxAttempts is how many journalled attempts a refund gets before a person is asked. Default 12.
+	MaxAttempts int
+	// Backoff spaces out attempts.
+	Backoff Backoff
+}
+
+// Backoff is exponential with jitter: Initial, then times Multiplier up to Max; each delay is moved by up to
+// Jitter of itself, either way. Defaults 1 s, 15 m, 2, 0.5.
+type Backoff struct {
+	Initial, Max       time.Duration
+	Multiplier, Jitter float64
+}
+
+const (
+	// duplicateWindow is how long the server knows a message id. The fence rests on it.
+	duplicateWindow = 10 * time.Minute
+	// outcomeWindow is how old the knowledge that a refund is unsettled may be when its outcome is journalled.
+	outcomeWindow = 5 * time.Minute
+	// publishTimeout bounds one try to publish.
+	publishTimeout = 5 * time.Second
+	// callMargin is kept free between the latest end of a call and the end of its lease.
+	callMargin = 2 * time.Second
+	// conclusiveMargin is waited, besides the provider's own delay, before "not found" counts.
+	conclusiveMargin = 5 * time.Second
+)
+
+// WithDefaults returns a copy in which every zero field has its default.
+func (c Config) WithDefaults() Config {
+	day := 24 * time.Hour
+	setDefault(&c.Prefix, schemas.DefaultPrefix)
+	setDefault(&c.Accept, 30*day)
+	setDefault(&c.Retain, 90*day)
+	setDefault(&c.Replicas, 1)
+	setDefault(&c.LeaseMargin, 30*time.Second)
+	setDefault(&c.RecordGrace, 2*time.Minute)
+	setDefault(&c.PendingTimeout, 14*day)
+	instances := make([]Instance, len(c.Instances))
+	for i, in := range c.Instances {
+		setDefault(&in.Concurrency, 64)
+		setDefault(&in.Timeout, 20*time.Second)
+		setDefault(&in.MaxAttempts, 12)
+		if in.Backoff == (Backoff{}) {
+			in.Backoff.Jitter = 0.5
+		}
+		setDefault(&in.Backoff.Initial, time.Second)
+		setDefault(&in.Backoff.Max, 15*time.Minute)
+		setDefault(&in.Backoff.Multiplier, 2)
+		instances[i] = in
+	}
+	c.Instances = instances
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// lease is how long a claim on this instance lasts.
+func (c Config) lease(in Instance) time.Duration { return in.Timeout + c.LeaseMargin }
+
+// Validate reports every problem of the settings.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Retain <= c.Accept+24*time.Hour {
+		wrong("retain is %s, want more than accept (%s) and a day: records must outlive every duplicate that is accepted",
+			c.Retain, c.Accept)
+	}
+	if c.Replicas < 1 || c.Replicas > 5 {
+		wrong("replicas is %d, want 1 to 5", c.Replicas)
+	}
+	if c.LeaseMargin < 2*callMargin {
+		wrong("lease margin is %s, want at least %s", c.LeaseMargin, 2*callMargin)
+	}
+	if len(c.Instances) == 0 {
+		wrong("no provider is configured")
+	}
+	seen := map[schemas.ProviderName]bool{}
+	for _, in := range c.Instances {
+		if seen[in.Name] {
+			wrong("provider %q is configured twice", in.Name)
+		}
+		seen[in.Name] = true
+		errs = append(errs, in.problems(c)...)
+	}
+	return errors.Join(errs...)
+}
+
+func (in Instance) problems(c Config) []error {
+	var errs []error
+	wrong := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("provider %q: %s", in.Name, fmt.Sprintf(format, args...)))
+	}
+	if !in.Name.Valid() {
+		wrong("name must be 1 to 32 characters of a-z 0-9 -")
+	}
+	if in.Provider == nil {
+		wrong("has no adapter")
+	}
+	if in.Concurrency < 2 || in.Concurrency > 4096 {
+		wrong("concurrency is %d, want 2 to 4096", in.Concurrency)
+	}
+	if in.Timeout < 100*time.Millisecond || 2*(c.lease(in)+30*time.Second) >= duplicateWindow {
+		wrong("timeout is %s, want 100ms to %s: twice the lease and 30s must fit into the duplicate window of %s",
+			in.Timeout, duplicateWindow/2-30*time.Second-c.LeaseMargin, duplicateWindow)
+	}
+	if in.MaxAttempts < 1 || in.MaxAttempts > 1000 {
+		wrong("maxAttempts is %d, want 1 to 1000", in.MaxAttempts)
+	}
+	b := in.Backoff
+	if b.Initial < 0 || b.Max < b.Initial || b.Multiplier < 1 || b.Jitter < 0 || b.Jitter > 1 {
+		wrong("backoff wants initial not above max, multiplier at least 1, jitter 0 to 1")
+	}
+	return errs
+}

@@ -1,0 +1,271 @@
+package consumer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"refundworker/schemas"
+)
+
+// outgoing is an event and the message that carries it.
+type outgoing struct {
+	event schemas.Event
+	msg   *nats.Msg
+}
+
+const (
+	publishPause    = 200 * time.Millisecond
+	publishPauseMax = 5 * time.Second
+	// giveBack is the delay of a delivery whose ending could not be stored.
+	giveBack = 5 * time.Second
+)
+
+// errContradiction means that another event than ours is journalled under our event's id.
+var errContradiction = errors.New("another outcome is journalled already")
+
+func (p *processor) outgoing(e schemas.Event, h entryHeaders) (*outgoing, error) {
+	msg, err := p.journal.message(e, h)
+	return &outgoing{event: e, msg: msg}, err
+}
+
+func (p *processor) send(ctx context.Context, out *outgoing) (written, error) {
+	ctx, end := p.obs.sending(ctx, out)
+	w, err := p.journal.publish(ctx, out.msg)
+	end(err)
+	if err == nil && !w.Duplicate {
+		p.obs.published(ctx, out.event)
+	}
+	return w, err
+}
+
+// finish does what was decided: journal, release, dispose, in this order. Each step is safe to repeat, so
+// whatever fails gives the delivery back. It returns what really became of the message.
+func (p *processor) finish(ctx context.Context, d *delivery, decision Decision) Disposition {
+	if err := p.record(ctx, d, decision); errors.Is(err, errContradiction) {
+		decision.Then, decision.Detail = Terminate, err.Error()
+		decision.Reason = schemas.ReasonContradiction
+		p.obs.log.ErrorContext(ctx, "contradicting outcome, nothing overwritten", "requestId", string(d.command.RequestID))
+	} else if err != nil {
+		p.obs.log.WarnContext(ctx, "event not stored, delivery given back", "requestId", string(d.command.RequestID),
+			"error", err.Error())
+		return p.nak(ctx, d, giveBack)
+	}
+	p.release(ctx, d, decision)
+	return p.dispose(ctx, d, decision)
+}
+
+// record journals the decision's event until it is stored, also during a shutdown.
+func (p *processor) record(ctx context.Context, d *delivery, decision Decision) error {
+	if decision.Kind == "" || d.command.RequestID == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
+	defer cancel()
+	if decision.Kind == schemas.KindParked {
+		if err := p.readHistory(ctx, d); err != nil { // the event's number follows the last one's
+			return err
+		}
+	}
+	out, err := p.event(d, decision)
+	if err != nil {
+		return err
+	}
+	for wait := publishPause; ; wait = min(2*wait, publishPauseMax) {
+		settled, err := p.stillUnsettled(ctx, d, decision.Kind)
+		if err == nil && !settled {
+			var w written
+			if w, err = p.send(ctx, out); err == nil {
+				return p.readBack(ctx, d, out, w)
+			}
+		} else if settled {
+			return nil // the projection has its outcome; whoever comes next finds SETTLED
+		}
+		if pause(ctx, wait) != nil {
+			return fmt.Errorf("%s event of %s: %w", decision.Kind, d.command.RequestID, err)
+		}
+	}
+}
+
+// stillUnsettled renews, when it is older than the outcome window, the knowledge that no outcome is there. The
+// server's duplicate window would no longer stop a second outcome by then.
+func (p *processor) stillUnsettled(ctx context.Context, d *delivery, k schemas.Kind) (settled bool, err error) {
+	if !k.Outcome() || time.Since(d.unsettledAt) < outcomeWindow {
+		return false, nil
+	}
+	at := time.Now()
+	if reason := p.store.Gate().Reason(); reason != "" {
+		return false, fmt.Errorf("read the refund again: %s", reason)
+	}
+	record, _, err := p.store.Read(ctx, d.command.RequestID)
+	if err != nil {
+		return false, err
+	}
+	if !record.State.Settled() {
+		d.unsettledAt = at
+	}
+	return record.State.Settled(), nil
+}
+
+// readBack judges an event that was there before under the same id: the same fact is fine.
+func (p *processor) readBack(ctx context.Context, d *delivery, out *outgoing, w written) error {
+	if !w.Duplicate {
+		if out.event.Kind != schemas.KindRejected {
+			p.store.Gate().Saw(w.Seq)
+			d.previous = w.Seq
+		}
+		return nil
+	}
+	if !out.event.Kind.Outcome() {
+		return nil
+	}
+	stored, _, err := p.journal.at(ctx, w.Seq)
+	if err != nil {
+		return err
+	}
+	if stored.Event.Kind != out.event.Kind || stored.Event.Amount == nil || !stored.Event.Amount.Equal(d.command.Amount) {
+		return errContradiction
+	}
+	return nil
+}
+
+// event builds the decision's event.
+func (p *processor) event(d *delivery, decision Decision) (*outgoing, error) {
+	e := schemas.NewEvent(decision.Kind, d.command, time.Now())
+	h := entryHeaders{owner: d.claim.Token, previous: d.previous, trace: d.trace}
+	switch decision.Kind {
+	case schemas.KindRejected:
+		h = entryHeaders{trace: d.trace}
+		e.BodyHash, e.Reason, e.Problems = sha256.Sum256(d.msg.Data()), decision.Reason, decision.Problems
+		if decision.Reason == schemas.ReasonRequestIDConflict {
+			r := d.claim.Record
+			e.Existing = &schemas.Existing{Kind: r.State.Kind(), Fingerprint: r.Fingerprint.String()}
+		}
+	case schemas.KindDeferred:
+		e.Attempt, e.Reason, e.NotBefore = d.claim.Attempt, decision.Reason, &decision.NotBefore
+	case schemas.KindAcknowledged:
+		e.Attempt, e.ProviderRefundID = max(d.claim.Record.Attempts, 1), decision.Result.ProviderRefundID
+	case schemas.KindSucceeded, schemas.KindCancelled:
+		e.RefundType = schemas.RefundTypeRefund
+		if decision.Kind == schemas.KindCancelled {
+			e.RefundType = schemas.RefundTypeCancel
+		}
+		e.ProviderRefundID, e.ProviderResult = decision.Result.ProviderRefundID, decision.Result.Raw
+		e.Attempt, e.FoundBy = max(d.claim.Record.Attempts, 1), decision.FoundBy
+	case schemas.KindFailed:
+		reissue := decision.Reason.ReissueAllowed()
+		e.Reason, e.Reissue, e.ProviderResult, e.FoundBy = decision.Reason, &reissue, decision.Result.Raw, decision.FoundBy
+	case schemas.KindParked:
+		e.Reason, e.N, e.Attempt = decision.Reason, d.history.Parks+1, d.claim.Record.Attempts
+	}
+	return p.outgoing(e, h)
+}
+
+// release gives the lease back where the decision says so. A release that fails costs the rest of the lease.
+func (p *processor) release(ctx context.Context, d *delivery, decision Decision) {
+	if decision.Release == Keep || !d.claim.Held() || !time.Now().Before(d.claim.Deadline) {
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), d.claim.Deadline)
+	defer cancel()
+	var err error
+	switch decision.Release {
+	case Abandon:
+		_, err = p.store.Abandon(ctx, d.claim)
+	case Undo, UndoClean:
+		_, err = p.store.Undo(ctx, d.claim, decision.Release == UndoClean, decision.Delay)
+	}
+	if err != nil {
+		p.obs.log.WarnContext(ctx, "lease not given back, it runs out by itself",
+			"requestId", string(d.command.RequestID), "error", err.Error())
+	}
+}
+
+// dispose ends the delivery.
+func (p *processor) dispose(ctx context.Context, d *delivery, decision Decision) Disposition {
+	var err error
+	switch decision.Then {
+	case Ack:
+		err = d.msg.Ack()
+	case Later:
+		if decision.Delay < scheduleFloor {
+			return p.nak(ctx, d, decision.Delay)
+		}
+		if err = p.schedule(ctx, d, decision); err == nil {
+			err = d.msg.Ack()
+		}
+	case Terminate:
+		if err = p.bury(ctx, d, decision); err == nil {
+			err = d.msg.TermWithReason(string(decision.Reason))
+		}
+	case Nak:
+		return p.nak(ctx, d, decision.Delay)
+	}
+	if err != nil {
+		p.obs.log.WarnContext(ctx, "delivery not ended, given back", "disposition", decision.Then.String(),
+			"requestId", string(d.command.RequestID), "error", err.Error())
+		return p.nak(ctx, d, giveBack)
+	}
+	return decision.Then
+}
+
+// nak gives the delivery back. When even that fails, the stream delivers it again after the ack wait.
+func (p *processor) nak(ctx context.Context, d *delivery, delay time.Duration) Disposition {
+	if err := d.msg.NakWithDelay(delay); err != nil {
+		p.obs.log.WarnContext(ctx, "delivery not given back", "requestId", string(d.command.RequestID),
+			"error", err.Error())
+	}
+	return Nak
+}
+
+// schedule stores the message that carries the command on. One per refund: a new one replaces the one before.
+func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
+	defer cancel()
+	msg := p.journal.schedule(scheduled{provider: p.in.Name, id: d.command.RequestID, body: d.msg.Data(),
+		header: d.msg.Headers(), stream: d.stream, seq: d.seq, round: decision.Round,
+		at: time.Now().Add(decision.Delay)})
+	return p.keep(ctx, msg)
+}
+
+// bury stores the dead letter.
+func (p *processor) bury(ctx context.Context, d *delivery, decision Decision) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
+	defer cancel()
+	err := p.keep(ctx, p.journal.deadLetter(letter{provider: p.in.Name, subject: d.msg.Subject(), body: d.msg.Data(),
+		header: d.msg.Headers(), stream: d.stream, seq: d.seq, reason: decision.Reason, detail: decision.Detail,
+		at: time.Now()}))
+	if err == nil {
+		p.obs.buried(ctx, p.in.Name, decision.Reason)
+	}
+	return err
+}
+
+// keep publishes a message until it is stored or ctx ends.
+func (p *processor) keep(ctx context.Context, msg *nats.Msg) error {
+	for wait := publishPause; ; wait = min(2*wait, publishPauseMax) {
+		_, err := p.journal.publish(ctx, msg)
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, wait) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or returns ctx's error when it ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,81 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"refundworker/idempotency"
+	"refundworker/schemas"
+)
+
+// history is what the chain of a refund's events tells beyond its record.
+type history struct {
+	// Baseline is the payment's state before the oldest attempt that is not proven to have done nothing.
+	Baseline []byte
+	// LeaseUntil is the latest end of a lease under which an attempt was journalled.
+	LeaseUntil time.Time
+	// KeySince is when the key of the last attempt was first used.
+	KeySince time.Time
+	// Since is when the refund came to be in doubt or pending.
+	Since time.Time
+	// Parks is the number of the last parked event, and ParkedReason its reason.
+	Parks        int
+	ParkedReason schemas.Reason
+
+	clean int
+	key   string
+}
+
+// longestChain bounds the walk: far above what a refund gathers within the journal's age.
+const longestChain = 4096
+
+// history walks a refund's events back from its last one.
+func (j *journal) history(ctx context.Context, r idempotency.Record) (history, error) {
+	h := history{clean: r.Clean}
+	seq := r.Last
+	for range longestChain {
+		if seq == 0 {
+			return h, nil
+		}
+		e, before, err := j.at(ctx, seq)
+		if err != nil {
+			return h, fmt.Errorf("walk the refund's events: %w", err)
+		}
+		h.take(e.Event)
+		seq = before
+	}
+	return h, fmt.Errorf("walk the refund's events: more than %d: %w", longestChain, errUnreadable)
+}
+
+// take folds one event in, newest first.
+func (h *history) take(e schemas.Event) {
+	switch e.Kind {
+	case schemas.KindDispatched:
+		h.takeDispatched(e)
+	case schemas.KindAcknowledged:
+		h.Since = e.OccurredAt
+	case schemas.KindParked:
+		if h.ParkedReason == "" {
+			h.Parks, h.ParkedReason = e.N, e.Reason
+		}
+	}
+}
+
+func (h *history) takeDispatched(e schemas.Event) {
+	if e.LeaseUntil != nil && e.LeaseUntil.After(h.LeaseUntil) {
+		h.LeaseUntil = *e.LeaseUntil
+	}
+	if h.key == "" {
+		h.key = e.IdempotencyKey
+	}
+	if e.IdempotencyKey == h.key {
+		h.KeySince = e.OccurredAt
+	}
+	if e.Attempt > h.clean {
+		h.Since = e.OccurredAt
+		if e.Baseline != nil {
+			h.Baseline = e.Baseline
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package consumer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/schemas"
+)
+
+// scheduled is a command on its way through a schedule.
+type scheduled struct {
+	provider schemas.ProviderName
+	id       schemas.RequestID
+	body     []byte
+	header   nats.Header
+	stream   string
+	seq      uint64
+	round    int
+	at       time.Time
+}
+
+// schedule is the message that carries a command until it fires. Its id names the delivery that it replaces, so
+// storing it twice is harmless.
+func (j *journal) schedule(s scheduled) *nats.Msg {
+	msg := &nats.Msg{Subject: j.subjects.Later(s.provider, s.id), Data: s.body, Header: ownHeaders(s.header)}
+	msg.Header.Set(schemas.HeaderMsgID, fmt.Sprintf("%s:later:%s:%d", s.id, s.stream, s.seq))
+	msg.Header.Set(jetstream.ScheduleHeader, "@at "+wholeSecond(s.at).Format(time.RFC3339))
+	msg.Header.Set(jetstream.ScheduleTargetHeader, j.subjects.Retry(s.provider))
+	msg.Header.Del(schemas.HeaderRound)
+	if s.round > 0 {
+		msg.Header.Set(schemas.HeaderRound, strconv.Itoa(s.round))
+	}
+	return msg
+}
+
+// wholeSecond rounds up: the server knows whole seconds and would fire early.
+func wholeSecond(t time.Time) time.Time {
+	whole := t.UTC().Truncate(time.Second)
+	if whole.Before(t) {
+		whole = whole.Add(time.Second)
+	}
+	return whole
+}
+
+// ownHeaders are a message's headers without those that the server gives a meaning to.
+func ownHeaders(h nats.Header) nats.Header {
+	out := nats.Header{}
+	for name, values := range h {
+		if !strings.HasPrefix(strings.ToLower(name), "nats-") {
+			out[name] = values
+		}
+	}
+	return out
+}
+
+// letter is a message that was not accepted, and why.
+type letter struct {
+	provider schemas.ProviderName
+	subject  string
+	body     []byte
+	header   nats.Header
+	stream   string
+	seq      uint64
+	reason   schemas.Reason
+	detail   string
+	at       time.Time
+}
+
+const (
+	// deadBodyMax is how much of a body a dead letter keeps; of a longer one, the head.
+	deadBodyMax   = 512 << 10
+	deadHeaderMax = 16 << 10
+	deadDetailMax = 4 << 10
+)
+
+// deadLetter is the message that keeps what was not accepted, with where it came from.
+func (j *journal) deadLetter(l letter) *nats.Msg {
+	msg := &nats.Msg{Subject: j.subjects.Dead(l.provider), Data: l.body, Header: nats.Header{}}
+	if headerSize(l.header) <= deadHeaderMax {
+		msg.Header = ownHeaders(l.header)
+		if id := l.header.Get(schemas.HeaderMsgID); id != "" {
+			msg.Header.Set(schemas.HeaderDeadMsgID, id)
+		}
+	} else {
+		msg.Header.Set(schemas.HeaderDeadOmitted, "headers")
+	}
+	if len(l.body) > deadBodyMax {
+		sum := sha256.Sum256(l.body)
+		msg.Data = l.body[:deadBodyMax]
+		msg.Header.Set(schemas.HeaderDeadBodyHash, hex.EncodeToString(sum[:]))
+		msg.Header.Set(schemas.HeaderDeadBodySize, strconv.Itoa(len(l.body)))
+	}
+	detail := strings.NewReplacer("\r", " ", "\n", " ").Replace(l.detail)
+	if len(detail) > deadDetailMax {
+		detail = detail[:deadDetailMax]
+	}
+	msg.Header.Set(schemas.HeaderMsgID, fmt.Sprintf("dead-%s-%d", l.stream, l.seq))
+	msg.Header.Set(schemas.HeaderDeadSubject, l.subject)
+	msg.Header.Set(schemas.HeaderDeadStream, l.stream)
+	msg.Header.Set(schemas.HeaderDeadSequence, strconv.FormatUint(l.seq, 10))
+	msg.Header.Set(schemas.HeaderDeadReason, string(l.reason))
+	msg.Header.Set(schemas.HeaderDeadDetail, detail)
+	msg.Header.Set(schemas.HeaderDeadAt, l.at.UTC().Format(time.RFC3339Nano))
+	return msg
+}
+
+func headerSize(h nats.Header) int {
+	n := 0
+	for name, values := range h {
+		for _, v := range values {
+			n += len(name) + len(v) + 4
+		}
+	}
+	return n
+}

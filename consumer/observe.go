@@ -1,0 +1,259 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"refundworker/idempotency"
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// Names of spans, metrics and attributes of this package.
+const (
+	telemetryScope = "refundworker/consumer"
+
+	spanProcess = "process refunds.commands"
+	spanClaim   = "claim"
+	spanSend    = "send refunds.events"
+
+	metricCommands       = "refund.commands"
+	metricEvents         = "refund.events"
+	metricProcess        = "refund.process.duration"
+	metricSettle         = "refund.settle.duration"
+	metricClaims         = "refund.claims"
+	metricInflight       = "refund.inflight"
+	metricDead           = "refund.dead"
+	metricLag            = "refund.projection.lag"
+	metricRebuilds       = "refund.projection.rebuilds"
+	metricReady          = "refund.ready"
+	metricRecreated      = "refund.consumer.recreated"
+	attrProvider         = "provider"
+	attrDisposition      = "disposition"
+	attrKind             = "kind"
+	attrResult           = "result"
+	attrReason           = "reason"
+	attrRequestID        = "refund.request_id"
+	attrPaymentReference = "refund.payment_reference"
+	attrAttempt          = "refund.attempt"
+	attrSystem           = "messaging.system"
+	attrDestination      = "messaging.destination.name"
+
+	noKind = "none"
+)
+
+var (
+	callBuckets   = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
+	settleBuckets = []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 604800}
+)
+
+// Telemetry is where spans, metrics and logs go. Nil fields mean nowhere.
+type Telemetry struct {
+	Tracers trace.TracerProvider
+	Meters  metric.MeterProvider
+	Log     *slog.Logger
+}
+
+func (t Telemetry) withDefaults() Telemetry {
+	if t.Tracers == nil {
+		t.Tracers = tracenoop.NewTracerProvider()
+	}
+	if t.Meters == nil {
+		t.Meters = metricnoop.NewMeterProvider()
+	}
+	if t.Log == nil {
+		t.Log = slog.New(slog.DiscardHandler)
+	}
+	return t
+}
+
+func (t Telemetry) providers() providers.Telemetry {
+	return providers.Telemetry{Tracers: t.Tracers, Meters: t.Meters}
+}
+
+// observer turns what happens into spans, metrics and logs. It decides nothing.
+type observer struct {
+	log    *slog.Logger
+	tracer trace.Tracer
+
+	commands, events, claims, dead, recreated metric.Int64Counter
+	inflight                                  metric.Int64UpDownCounter
+	processing, settling                      metric.Float64Histogram
+}
+
+var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+
+func newObserver(t Telemetry, store *idempotency.Store) *observer {
+	meter := t.Meters.Meter(telemetryScope)
+	o := &observer{log: t.Log, tracer: t.Tracers.Tracer(telemetryScope)}
+	var errs []error
+	counter := func(name, unit, description string) metric.Int64Counter {
+		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		errs = append(errs, err)
+		return c
+	}
+	histogram := func(name, description string, buckets []float64) metric.Float64Histogram {
+		h, err := meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
+			metric.WithExplicitBucketBoundaries(buckets...))
+		errs = append(errs, err)
+		return h
+	}
+	o.commands = counter(metricCommands, "{delivery}", "Deliveries of commands, by what became of them.")
+	o.events = counter(metricEvents, "{event}", "Events journalled.")
+	o.claims = counter(metricClaims, "{claim}", "Claims, by answer.")
+	o.dead = counter(metricDead, "{message}", "Dead letters stored.")
+	o.recreated = counter(metricRecreated, "{consumer}", "Durable consumers made anew because they stalled or were gone.")
+	o.processing = histogram(metricProcess, "From receive to the end of a delivery.", callBuckets)
+	o.settling = histogram(metricSettle, "From requestedAt to the outcome.", settleBuckets)
+	var err error
+	o.inflight, err = meter.Int64UpDownCounter(metricInflight, metric.WithUnit("{delivery}"),
+		metric.WithDescription("Deliveries in hand."))
+	errs = append(errs, err, watchProjection(meter, store))
+	if err := errors.Join(errs...); err != nil {
+		otel.Handle(err) // the instruments still work, measuring nothing
+	}
+	return o
+}
+
+func watchProjection(meter metric.Meter, store *idempotency.Store) error {
+	lag, err1 := meter.Int64ObservableGauge(metricLag, metric.WithUnit("{event}"),
+		metric.WithDescription("Events known and not yet projected."))
+	rebuilds, err2 := meter.Int64ObservableCounter(metricRebuilds, metric.WithUnit("{rebuild}"),
+		metric.WithDescription("Rebuilds of the projection from the journal by this process."))
+	ready, err3 := meter.Int64ObservableGauge(metricReady,
+		metric.WithDescription("1 for the reason that holds now; \"ready\" when claims are answered."))
+	_, err4 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(lag, int64(min(store.Gate().Lag(), 1<<62)))
+		o.ObserveInt64(rebuilds, int64(min(store.Stats().Rebuilds, 1<<62)))
+		now := store.Gate().Reason()
+		for _, reason := range append([]idempotency.Reason{idempotency.Ready}, idempotency.Reasons...) {
+			value := int64(0)
+			if reason == now {
+				value = 1
+			}
+			name := string(reason)
+			if reason == idempotency.Ready {
+				name = "ready"
+			}
+			o.ObserveInt64(ready, value, metric.WithAttributes(attribute.String(attrReason, name)))
+		}
+		return nil
+	}, lag, rebuilds, ready)
+	return errors.Join(err1, err2, err3, err4)
+}
+
+// begin opens the delivery's span, as a child of and linked to the publisher's, and counts it in hand. The
+// function that it returns closes both.
+func (o *observer) begin(ctx context.Context, d *delivery, in schemas.ProviderName) (context.Context,
+	func(Decision, Disposition)) {
+	start, provider := time.Now(), attribute.String(attrProvider, string(in))
+	ctx = propagator.Extract(ctx, carrier(d.msg.Headers()))
+	ctx, span := o.tracer.Start(ctx, spanProcess, trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithLinks(trace.LinkFromContext(ctx)),
+		trace.WithAttributes(provider, attribute.String(attrSystem, "nats"),
+			attribute.String(attrDestination, d.msg.Subject())))
+	d.trace = nats.Header{}
+	propagator.Inject(ctx, carrier(d.trace))
+	copyTrace(d.trace, onlyWhereAbsent(d.trace, d.msg.Headers()))
+	o.inflight.Add(ctx, 1, metric.WithAttributes(provider))
+	return ctx, func(decided Decision, became Disposition) {
+		kind := noKind
+		if decided.Kind != "" {
+			kind = string(decided.Kind)
+		}
+		span.SetAttributes(attribute.String(attrRequestID, string(d.command.RequestID)),
+			attribute.String(attrPaymentReference, d.command.Payment.Reference),
+			attribute.Int(attrAttempt, d.claim.Attempt), attribute.String(attrDisposition, became.String()))
+		span.End()
+		o.inflight.Add(ctx, -1, metric.WithAttributes(provider))
+		o.commands.Add(ctx, 1, metric.WithAttributes(provider, attribute.String(attrDisposition, became.String())))
+		o.processing.Record(ctx, time.Since(start).Seconds(),
+			metric.WithAttributes(provider, attribute.String(attrKind, kind)))
+		o.log.InfoContext(ctx, "delivery ended", "requestId", string(d.command.RequestID), "provider", string(in),
+			"answer", string(d.claim.Answer), "attempt", d.claim.Attempt, "event", kind, "reason", string(decided.Reason),
+			"disposition", became.String(), "delay", decided.Delay.String(), "detail", decided.Detail)
+	}
+}
+
+// resume links the delivery to the trace of the refund's first event, so that one refund is one story.
+func (o *observer) resume(ctx context.Context, packed []byte) {
+	if len(packed) != 25 {
+		return
+	}
+	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID(packed[:16]),
+		SpanID: trace.SpanID(packed[16:24]), TraceFlags: trace.TraceFlags(packed[24]), Remote: true})
+	if sc.IsValid() {
+		trace.SpanFromContext(ctx).AddLink(trace.Link{SpanContext: sc})
+	}
+}
+
+// span opens an inner span; the function that it returns closes it.
+func (o *observer) span(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, func(error)) {
+	ctx, span := o.tracer.Start(ctx, name, opts...)
+	return ctx, func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}
+
+func (o *observer) sending(ctx context.Context, out *outgoing) (context.Context, func(error)) {
+	return o.span(ctx, spanSend, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.String(attrSystem, "nats"), attribute.String(attrKind, string(out.event.Kind))))
+}
+
+func (o *observer) claimed(ctx context.Context, a idempotency.Answer, err error) {
+	result := string(a)
+	if err != nil {
+		result = "error"
+	}
+	o.claims.Add(ctx, 1, metric.WithAttributes(attribute.String(attrResult, result)))
+}
+
+func (o *observer) published(ctx context.Context, e schemas.Event) {
+	attrs := metric.WithAttributes(attribute.String(attrProvider, string(e.Provider)),
+		attribute.String(attrKind, string(e.Kind)))
+	o.events.Add(ctx, 1, attrs)
+	if e.Kind.Outcome() && e.RequestedAt != nil {
+		o.settling.Record(ctx, e.OccurredAt.Sub(*e.RequestedAt).Seconds(), attrs)
+	}
+}
+
+func (o *observer) buried(ctx context.Context, in schemas.ProviderName, reason schemas.Reason) {
+	o.dead.Add(ctx, 1, metric.WithAttributes(attribute.String(attrProvider, string(in)),
+		attribute.String(attrReason, string(reason))))
+}
+
+// carrier reads and writes trace context in message headers, whose names keep their case.
+type carrier nats.Header
+
+func (c carrier) Get(key string) string { return nats.Header(c).Get(key) }
+func (c carrier) Set(key, value string) { nats.Header(c).Set(key, value) }
+func (c carrier) Keys() []string {
+	keys := make([]string, 0, len(c))
+	for key := range c {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// onlyWhereAbsent keeps a publisher's trace context when nothing here records spans.
+func onlyWhereAbsent(have, from nats.Header) nats.Header {
+	if have.Get(schemas.HeaderTraceParent) != "" {
+		return nil
+	}
+	return from
+}

@@ -1,0 +1,266 @@
+package consumer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/idempotency"
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// processor takes one delivery of one provider instance from receive to its end.
+type processor struct {
+	cfg     Config
+	in      Instance
+	caps    providers.Capabilities
+	store   *idempotency.Store
+	journal *journal
+	obs     *observer
+	inHand  *inHand
+	// fatal stops the worker: going on could move money twice.
+	fatal func(error)
+}
+
+// delivery is one message in hand and what has become known about it.
+type delivery struct {
+	msg    jetstream.Msg
+	stream string
+	seq    uint64
+	round  int
+	// scheduled is set when a schedule brought the command.
+	scheduled bool
+	command   schemas.Command
+	claim     idempotency.Claim
+	// unsettledAt is when the refund was last known to be unsettled, on the monotonic clock.
+	unsettledAt time.Time
+	// previous is the sequence of the refund's last event known.
+	previous uint64
+	history  history
+	walked   bool
+	// trace is what events of this delivery carry on.
+	trace nats.Header
+	// cleared is set when doubt about every earlier attempt was ended under this claim.
+	cleared bool
+}
+
+// errJournalBackwards stops a worker: an event was stored at a sequence that others already had.
+var errJournalBackwards = errors.New("the event stream gave a sequence that was already taken")
+
+// process works on one message until it is acknowledged, rescheduled, given back or terminated.
+func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil { // not a JetStream delivery: nothing can be acknowledged
+		p.obs.log.ErrorContext(ctx, "message without metadata", "subject", msg.Subject())
+		return
+	}
+	d := &delivery{msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream,
+		scheduled: meta.Stream == schemas.StreamRetries}
+	d.round, _ = strconv.Atoi(msg.Headers().Get(schemas.HeaderRound))
+	ctx, done := p.obs.begin(ctx, d, p.in.Name)
+	decision, valid := p.decode(d)
+	if valid {
+		mine := holding{body: sha256.Sum256(msg.Data()), stream: d.stream, seq: d.seq}
+		switch p.inHand.enter(d.command.RequestID, mine) {
+		case twin:
+			decision = Decision{Then: Ack, Detail: "an identical command is in hand"}
+		case itself:
+			decision = Decision{Then: Nak, Delay: notReadyNak, Detail: "this delivery is in hand already"}
+		case alone:
+			defer p.inHand.leave(d.command.RequestID, mine)
+			decision = p.work(ctx, d)
+		}
+	}
+	done(decision, p.finish(ctx, d, decision))
+}
+
+// decode reads the command; it reports false, with what to do, for one that is not accepted.
+func (p *processor) decode(d *delivery) (Decision, bool) {
+	command, err := schemas.DecodeCommand(d.msg.Data(), schemas.Arrival{Provider: p.in.Name, Now: time.Now()})
+	d.command = command
+	var refused *schemas.Rejection
+	var newer *schemas.NewerVersionError
+	switch {
+	case errors.As(err, &newer):
+		return Decision{Then: Nak, Delay: newerVersionNak, Detail: err.Error()}, false
+	case errors.As(err, &refused):
+		return Decision{Kind: schemas.KindRejected, Reason: refused.Reason, Problems: refused.Problems, Then: Terminate,
+			Detail: refused.Error()}, false
+	case err != nil:
+		return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonMalformed, Then: Terminate,
+			Detail: err.Error()}, false
+	}
+	return Decision{}, true
+}
+
+// newerVersionNak is how long a command of a newer schema version waits before it is looked at again.
+const newerVersionNak = 30 * time.Second
+
+// work claims the refund and goes on as the claim says.
+func (p *processor) work(ctx context.Context, d *delivery) Decision {
+	fingerprint, err := d.command.Fingerprint()
+	if err != nil {
+		return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonMalformed, Then: Terminate, Detail: err.Error()}
+	}
+	d.unsettledAt = time.Now()
+	d.claim, err = p.claim(ctx, d.command.RequestID, fingerprint)
+	if err != nil {
+		return Decision{Then: Nak, Delay: notReadyNak, Detail: err.Error()}
+	}
+	d.previous = d.claim.Record.Last
+	p.obs.resume(ctx, d.claim.Record.Trace)
+	s := p.situation(d)
+	if decision, done := decideClaim(s); done {
+		return p.explain(ctx, d, decision)
+	}
+	switch d.claim.Answer {
+	case idempotency.Doubt:
+		return p.resolve(ctx, d)
+	case idempotency.Pending:
+		return p.followUp(ctx, d)
+	case idempotency.Fresh:
+		if s.now.Sub(d.command.RequestedAt) > p.cfg.Accept {
+			return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonTooOld, Release: Abandon, Then: Terminate,
+				Problems: []schemas.Problem{{Pointer: "/requestedAt", Rule: "must not be older than " + p.cfg.Accept.String()}}}
+		}
+	}
+	return p.attempt(ctx, d)
+}
+
+func (p *processor) claim(ctx context.Context, id schemas.RequestID, fp schemas.Fingerprint) (idempotency.Claim, error) {
+	ctx, end := p.obs.span(ctx, "claim")
+	claim, err := p.store.Claim(ctx, id, fp, p.cfg.lease(p.in))
+	p.obs.claimed(ctx, claim.Answer, err)
+	end(err)
+	return claim, err
+}
+
+// explain adds what a claim's answer needs from the refund's events.
+func (p *processor) explain(ctx context.Context, d *delivery, decision Decision) Decision {
+	if decision.Kind != schemas.KindParked {
+		return decision
+	}
+	if err := p.readHistory(ctx, d); err != nil {
+		return Decision{Then: Later, Delay: time.Minute, Detail: err.Error()}
+	}
+	decision.Reason = d.history.ParkedReason
+	return decision
+}
+
+// readHistory walks the refund's events, once a delivery.
+func (p *processor) readHistory(ctx context.Context, d *delivery) error {
+	if d.walked {
+		return nil
+	}
+	h, err := p.journal.history(ctx, d.claim.Record)
+	if err != nil {
+		return err
+	}
+	d.history, d.walked = h, true
+	return nil
+}
+
+// resolve ends doubt where it can: the payment's hold was never granted, a lookup is conclusive, or the key
+// of the attempt in doubt still makes repeating it harmless.
+func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
+	if err := p.readHistory(ctx, d); err != nil {
+		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
+	}
+	if p.armed() {
+		granted, err := p.awaitHold(ctx, d, d.claim.Record.Last)
+		if err != nil {
+			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
+		}
+		if !granted { // no attempt ever got past the guard, so none was made
+			d.cleared = true
+			return p.attempt(ctx, d)
+		}
+	}
+	s := p.situation(d)
+	switch {
+	case p.caps.Lookup:
+		if s.now.Before(s.conclusive) && !d.scheduled {
+			return decideUnasked(s)
+		}
+		finding, err := p.lookup(ctx, d)
+		decision, done := decideFound(s, finding, err)
+		if done {
+			return decision
+		}
+		d.cleared = true
+	case p.caps.KeyLife == 0 || s.now.After(d.history.KeySince.Add(p.caps.KeyLife-p.cfg.lease(p.in))):
+		return park(schemas.ReasonOutcomeUnknown, providers.Result{}, "nothing can tell whether the refund was made")
+	}
+	return p.attempt(ctx, d)
+}
+
+// followUp asks for the result of an acknowledged refund, when its schedule says so.
+func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
+	if err := p.readHistory(ctx, d); err != nil {
+		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
+	}
+	s := p.situation(d)
+	if !d.scheduled {
+		return decideUnasked(s)
+	}
+	if !p.caps.Lookup {
+		return decideUnfound(s, "the provider reports by notice")
+	}
+	finding, err := p.lookup(ctx, d)
+	decision, _ := decideFound(s, finding, err)
+	return decision
+}
+
+func (p *processor) lookup(ctx context.Context, d *delivery) (providers.Finding, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
+	defer cancel()
+	return p.in.Provider.Lookup(ctx, p.request(d))
+}
+
+// situation gathers what decisions may depend on.
+func (p *processor) situation(d *delivery) situation {
+	s := situation{claim: d.claim, cleared: d.cleared, round: d.round, since: d.history.Since, scheduled: d.scheduled,
+		now:      d.claim.RedisTime.Add(time.Since(d.unsettledAt)),
+		notAfter: d.command.NotAfter, spread: rand.Float64(),
+		caps: p.caps, backoff: p.in.Backoff, maxAttempts: p.in.MaxAttempts, pendingTimeout: p.cfg.PendingTimeout}
+	if d.claim.RedisTime.IsZero() {
+		s.now = time.Now()
+	}
+	if !d.history.LeaseUntil.IsZero() {
+		s.conclusive = d.history.LeaseUntil.Add(conclusiveMargin + p.caps.LookupDelay)
+	}
+	return s
+}
+
+// request is the refund as the adapter sees it.
+func (p *processor) request(d *delivery) providers.Request {
+	return providers.Request{RequestID: d.command.RequestID, Payment: d.command.Payment, Amount: d.command.Amount,
+		Options: d.command.Options, RequestedAt: d.command.RequestedAt, IdempotencyKey: idempotencyKey(d),
+		Attempt: d.claim.Record.Attempts, Baseline: d.history.Baseline}
+}
+
+// idempotencyKey is the requestId, and another one after each "not now": a provider may replay an old refusal
+// under an old key. While an attempt is in doubt nothing is deferred, so its key stays.
+func idempotencyKey(d *delivery) string {
+	if d.claim.Record.Deferrals == 0 {
+		return string(d.command.RequestID)
+	}
+	return fmt.Sprintf("%s:r%d", d.command.RequestID, d.claim.Record.Deferrals)
+}
+
+// armed tells whether only one refund of a payment may run, so that its hold decides who calls.
+func (p *processor) armed() bool { return p.caps.Concurrent != providers.Unbounded }
+
+func (p *processor) awaitHold(ctx context.Context, d *delivery, seq uint64) (bool, error) {
+	ctx, cancel := context.WithDeadline(ctx, d.claim.Deadline)
+	defer cancel()
+	return p.store.AwaitHold(ctx, d.command.RequestID, p.in.Name, d.command.Payment.Reference, seq)
+}

@@ -1,0 +1,75 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/idempotency"
+)
+
+const readAhead = 1024
+
+// reader turns the blocking iterator of an ordered consumer into batches of what is there.
+type reader struct {
+	messages jetstream.MessagesContext
+	entries  chan idempotency.Entry
+	failed   chan error
+	stopped  chan struct{}
+}
+
+func (r *reader) run() {
+	defer close(r.stopped)
+	for {
+		msg, err := r.messages.Next()
+		if err != nil {
+			r.failed <- err
+			return
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			r.failed <- err
+			return
+		}
+		r.entries <- entry(meta.Sequence.Stream, msg.Headers(), msg.Data())
+	}
+}
+
+// Next is part of idempotency.Reader.
+func (r *reader) Next(ctx context.Context, limit int, wait time.Duration) ([]idempotency.Entry, error) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var out []idempotency.Entry
+	select {
+	case e := <-r.entries:
+		out = append(out, e)
+	case err := <-r.failed:
+		return nil, err
+	case <-timer.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for len(out) < limit {
+		select {
+		case e := <-r.entries:
+			out = append(out, e)
+		default:
+			return out, nil
+		}
+	}
+	return out, nil
+}
+
+// Stop is part of idempotency.Reader.
+func (r *reader) Stop() {
+	r.messages.Stop()
+	for {
+		select {
+		case <-r.entries: // lets run see the end
+		case <-r.stopped:
+			return
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package consumer_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redis/go-redis/v9"
+
+	"refundworker/consumer"
+	"refundworker/idempotency"
+	"refundworker/providers/scripted"
+	"refundworker/schemas"
+)
+
+// fixture is a JetStream server, a Redis and a scripted provider; workers are started on them at will.
+type fixture struct {
+	t        *testing.T
+	nats     *server.Server
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	mini     *miniredis.Miniredis
+	rdb      redis.UniversalClient
+	provider *scripted.Provider
+	subjects schemas.Subjects
+	cfg      consumer.Config
+}
+
+const provider schemas.ProviderName = "test"
+
+func newFixture(t *testing.T, script scripted.Config, tune ...func(*consumer.Config)) *fixture {
+	t.Helper()
+	f := &fixture{t: t}
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true,
+		StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats server did not start")
+	}
+	f.nats = srv
+	f.nc = f.dial()
+	if f.js, err = jetstream.New(f.nc); err != nil {
+		t.Fatal(err)
+	}
+	f.mini = miniredis.RunT(t)
+	f.rdb = redis.NewClient(&redis.Options{Addr: f.mini.Addr(), ContextTimeoutEnabled: true})
+	t.Cleanup(func() { f.rdb.Close() })
+	if f.provider, err = scripted.New(script); err != nil {
+		t.Fatal(err)
+	}
+	f.cfg = consumer.Config{LeaseMargin: 4 * time.Second, Instances: []consumer.Instance{{Name: provider,
+		Provider: f.provider, Concurrency: 16, Timeout: time.Second,
+		Backoff: consumer.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2, Jitter: 0.1}}}}
+	for _, set := range tune {
+		set(&f.cfg)
+	}
+	return f
+}
+
+func (f *fixture) dial() *nats.Conn {
+	f.t.Helper()
+	nc, err := nats.Connect(f.nats.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(nc.Close)
+	return nc
+}
+
+// running is one worker and how it ended.
+type running struct {
+	worker *consumer.Worker
+	store  *idempotency.Store
+	stop   func() error
+}
+
+// start runs a worker of its own connection and store, until the test ends or stop is called.
+func (f *fixture) start() *running {
+	f.t.Helper()
+	js, err := jetstream.New(f.dial())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	store, err := idempotency.New(f.rdb, idempotency.Config{Volatile: true})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	level := slog.LevelError
+	if os.Getenv("TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(f.t.Output(), &slog.HandlerOptions{Level: level}))
+	w, err := consumer.New(f.cfg, js, store, consumer.Telemetry{Log: log})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	r := &running{worker: w, store: store}
+	r.stop = sync.OnceValue(func() error {
+		cancel()
+		err := <-done
+		store.Close()
+		return err
+	})
+	f.t.Cleanup(func() { _ = r.stop() })
+	f.eventually("the worker is ready", func() error {
+		if reasons := w.Readiness(); len(reasons) > 0 {
+			return fmt.Errorf("not ready: %v", reasons)
+		}
+		return nil
+	})
+	return r
+}
+
+// eventually waits until check returns nil.
+func (f *fixture) eventually(what string, check func() error) {
+	f.t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			f.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+func command(id string, options string) schemas.Command {
+	c := schemas.Command{RequestID: schemas.RequestID(id), Provider: provider,
+		Payment: schemas.Payment{Reference: "pay-" + id}, Amount: schemas.Money{Micros: 10_000_000, Currency: "HKD"},
+		RequestedAt: time.Now().UTC().Truncate(time.Second)}
+	if options != "" {
+		c.Options = json.RawMessage(options)
+	}
+	return c
+}
+
+func (f *fixture) publish(c schemas.Command) {
+	f.t.Helper()
+	body, err := c.Encode()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.publishRaw(body)
+}
+
+func (f *fixture) publishRaw(body []byte) {
+	f.t.Helper()
+	if _, err := f.js.Publish(context.Background(), f.subjects.Command(provider), body); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// events are all events of the journal, in stream order.
+func (f *fixture) events() []schemas.Event {
+	f.t.Helper()
+	ctx := context.Background()
+	stream, err := f.js.Stream(ctx, schemas.StreamEvents)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var out []schemas.Event
+	for seq := uint64(1); ; seq++ {
+		msg, err := stream.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return out
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		e, err := schemas.DecodeEvent(msg.Data)
+		if err != nil {
+			f.t.Fatalf("event %d: %v", seq, err)
+		}
+		out = append(out, e)
+	}
+}
+
+func (f *fixture) kindsOf(id string) []schemas.Kind {
+	var out []schemas.Kind
+	for _, e := range f.events() {
+		if e.RequestID == schemas.RequestID(id) {
+			out = append(out, e.Kind)
+		}
+	}
+	return out
+}
+
+func (f *fixture) messages(stream string) uint64 {
+	f.t.Helper()
+	s, err := f.js.Stream(context.Background(), stream)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+// quiet waits until no command and no schedule is left.
+func (f *fixture) quiet() {
+	f.t.Helper()
+	f.eventually("nothing is left to do", func() error {
+		if c, r := f.messages(schemas.StreamCommands), f.messages(schemas.StreamRetries); c+r > 0 {
+			return fmt.Errorf("%d commands and %d retries are left; events: %v", c, r, f.events())
+		}
+		return nil
+	})
+}

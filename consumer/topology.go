@@ -1,0 +1,223 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/schemas"
+)
+
+// TopologyError lists every load-bearing setting that is off: a worker that started all the same would forget
+// refunds or pay them twice.
+type TopologyError struct {
+	Differences []Difference
+}
+
+// Difference is one setting of a stream or durable consumer that is not as it must be.
+type Difference struct {
+	Where, Setting, Found, Wanted string
+	// Mend is the command that sets it right.
+	Mend string
+}
+
+func (e *TopologyError) Error() string {
+	var b strings.Builder
+	b.WriteString("streams are not set up as the worker needs them:")
+	for _, d := range e.Differences {
+		fmt.Fprintf(&b, "\n  %s: %s is %s, want %s; mend with: %s", d.Where, d.Setting, d.Found, d.Wanted, d.Mend)
+	}
+	return b.String()
+}
+
+// topologyTry bounds one administrative call: without a leader the server does not answer at all.
+const topologyTry = 2 * time.Second
+
+// commandsFilter and the others name the durable consumers of a provider instance.
+func durableCommands(p schemas.ProviderName) string { return "refund-commands-" + string(p) }
+func durableRetries(p schemas.ProviderName) string  { return "refund-retries-" + string(p) }
+
+// topology is what the server must hold for this configuration.
+type topology struct {
+	js       jetstream.JetStream
+	cfg      Config
+	subjects schemas.Subjects
+}
+
+// ensure creates what is missing and verifies the rest. The one change it makes to an existing stream is to add
+// the subjects of its own providers.
+func (t *topology) ensure(ctx context.Context) error {
+	var differences []Difference
+	for _, want := range t.streams() {
+		found, err := t.ensureStream(ctx, want)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", want.Name, err)
+		}
+		differences = append(differences, found...)
+	}
+	if len(differences) > 0 {
+		return &TopologyError{Differences: differences}
+	}
+	return nil
+}
+
+func (t *topology) streams() []jetstream.StreamConfig {
+	s := t.subjects
+	var commands, notices, dead, retries []string
+	for _, in := range t.cfg.Instances {
+		commands = append(commands, s.Command(in.Name))
+		notices = append(notices, s.Notices(in.Name))
+		dead = append(dead, s.Dead(in.Name))
+		retries = append(retries, s.LaterAll(in.Name), s.Retry(in.Name), s.LaterNotices(in.Name), s.RetryNotices(in.Name))
+	}
+	common := func(name, description string, subjects []string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{Name: name, Description: description, Subjects: subjects,
+			Storage: jetstream.FileStorage, Replicas: t.cfg.Replicas, Duplicates: duplicateWindow,
+			MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1}
+	}
+	c := common(schemas.StreamCommands, "Refund commands, one subject a provider.", commands)
+	c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+	r := common(schemas.StreamRetries, "Schedules that carry commands and notices until they fire.", retries)
+	r.Retention, r.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardOld
+	// Schedules need rollup: the newest schedule of a refund replaces the one before.
+	r.AllowMsgSchedules, r.AllowRollup = true, true
+	e := common(schemas.StreamEvents, "Refund events. This is the journal: it is never purged.", []string{s.Events()})
+	e.Retention, e.Discard, e.MaxAge = jetstream.LimitsPolicy, jetstream.DiscardNew, t.cfg.Retain
+	e.DenyDelete, e.DenyPurge = true, true
+	n := common(schemas.StreamNotices, "Results and reversals reported by providers.", notices)
+	n.Retention, n.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+	d := common(schemas.StreamDead, "Messages that were not accepted, and why.", dead)
+	d.Retention, d.Discard, d.MaxAge = jetstream.LimitsPolicy, jetstream.DiscardOld, t.cfg.Accept
+	return []jetstream.StreamConfig{c, r, e, n, d}
+}
+
+func (t *topology) ensureStream(ctx context.Context, want jetstream.StreamConfig) ([]Difference, error) {
+	try, cancel := context.WithTimeout(ctx, topologyTry)
+	defer cancel()
+	stream, err := t.js.Stream(try, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = t.js.CreateStream(try, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker was first
+			return t.ensureStream(ctx, want)
+		}
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := stream.CachedInfo().Config
+	if differences := t.compare(want, found); len(differences) > 0 {
+		return differences, nil
+	}
+	return nil, t.addSubjects(try, want, found)
+}
+
+// addSubjects adds what is missing and never removes: another worker may serve other providers.
+func (t *topology) addSubjects(ctx context.Context, want, found jetstream.StreamConfig) error {
+	missing := slices.DeleteFunc(slices.Clone(want.Subjects), func(s string) bool {
+		return slices.Contains(found.Subjects, s)
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	found.Subjects = append(slices.Clone(found.Subjects), missing...)
+	_, err := t.js.UpdateStream(ctx, found)
+	return err
+}
+
+// compare lists the load-bearing settings that are off.
+func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
+	var out []Difference
+	check := func(ok bool, setting, is, wanted, flag string) {
+		if !ok {
+			out = append(out, Difference{Where: "stream " + want.Name, Setting: setting, Found: is, Wanted: wanted,
+				Mend: "nats stream edit " + want.Name + " " + flag})
+		}
+	}
+	window := t.window()
+	check(found.Retention == want.Retention, "retention", found.Retention.String(), want.Retention.String(),
+		"(retention cannot be changed: create the stream anew while it is empty)")
+	check(found.Storage == jetstream.FileStorage, "storage", found.Storage.String(), "File",
+		"(storage cannot be changed: create the stream anew while it is empty)")
+	check(found.Discard == want.Discard, "discard policy", found.Discard.String(), want.Discard.String(),
+		"--discard="+discardFlag(want.Discard))
+	check(found.Duplicates >= window, "duplicate window", found.Duplicates.String(), "at least "+window.String(),
+		"--dupe-window="+window.String())
+	check(found.MaxMsgs < 0 || want.Discard == jetstream.DiscardNew, "max messages", fmt.Sprint(found.MaxMsgs), "no limit",
+		"--max-msgs=-1")
+	check(found.MaxBytes < 0 || want.Discard == jetstream.DiscardNew, "max bytes", fmt.Sprint(found.MaxBytes), "no limit",
+		"--max-bytes=-1")
+	check(found.MaxMsgsPerSubject < 0, "max messages per subject", fmt.Sprint(found.MaxMsgsPerSubject), "no limit",
+		"--max-msgs-per-subject=-1")
+	check(want.MaxAge == 0 && found.MaxAge == 0 || want.MaxAge > 0 && (found.MaxAge == 0 || found.MaxAge >= want.MaxAge),
+		"max age", age(found.MaxAge), age(want.MaxAge), "--max-age="+age(want.MaxAge))
+	check(!want.DenyDelete || found.DenyDelete, "deny delete", fmt.Sprint(found.DenyDelete), "true", "--deny-delete")
+	check(!want.DenyPurge || found.DenyPurge, "deny purge", fmt.Sprint(found.DenyPurge), "true", "--deny-purge")
+	check(!want.AllowMsgSchedules || found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
+		"true", "--allow-schedules")
+	check(want.AllowMsgSchedules || !found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
+		"false", "(schedules cannot be switched off: create the stream anew while it is empty)")
+	check(!found.Sealed, "sealed", fmt.Sprint(found.Sealed), "false", "(a sealed stream cannot be opened again)")
+	check(!found.NoAck, "acknowledgements", "off", "on", "--ack")
+	check(t.foreign(found) == "", "subject", t.foreign(found), "subjects that begin with "+t.cfg.Prefix+".",
+		"--subjects=… (one NATS account serves one prefix)")
+	return out
+}
+
+// window is the shortest duplicate window that the fence can rest on.
+func (t *topology) window() time.Duration {
+	window := duplicateWindow
+	for _, in := range t.cfg.Instances {
+		window = max(window, 2*(t.cfg.lease(in)+30*time.Second))
+	}
+	return window
+}
+
+// foreign is a subject of another prefix, if the stream has one.
+func (t *topology) foreign(found jetstream.StreamConfig) string {
+	for _, s := range found.Subjects {
+		if !strings.HasPrefix(s, t.cfg.Prefix+".") {
+			return s
+		}
+	}
+	return ""
+}
+
+func discardFlag(p jetstream.DiscardPolicy) string {
+	if p == jetstream.DiscardNew {
+		return "new"
+	}
+	return "old"
+}
+
+func age(d time.Duration) string {
+	if d == 0 {
+		return "unlimited"
+	}
+	return d.String()
+}
+
+// consumerConfig is a durable consumer of one instance. AckWait outlives the lease, so that a redelivery never
+// meets the lease of a worker that still runs.
+func (t *topology) consumerConfig(in Instance, durable, subject string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{Durable: durable, FilterSubject: subject,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: t.cfg.lease(in) + t.cfg.LeaseMargin,
+		MaxDeliver: -1, MaxAckPending: 8 * in.Concurrency}
+}
+
+// consumer creates the durable consumer or brings it up to date. One that differs in how it acknowledges or
+// gives up is refused.
+func (t *topology) consumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	try, cancel := context.WithTimeout(ctx, topologyTry)
+	defer cancel()
+	c, err := t.js.CreateOrUpdateConsumer(try, stream, want)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s of %s: %w", want.Durable, stream, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,41 @@
+// Package idempotency decides who may act on a requestId, and remembers what was done.
+//
+// The journal (the event stream) is the truth. Redis holds two things: leases, which only save work, and a
+// projection of the journal, which answers "was this refund dispatched, deferred, settled?" in one round
+// trip. A flushed, restarted, rolled-back or failed-over Redis is rebuilt from the journal: it costs time,
+// not money.
+//
+// # Guarantee
+//
+// A claim answers FRESH, RETRY or DOUBT only while the projection is known to hold every event that was
+// journalled longer ago than the lag bound, and it names the attempt number that the record stands at. Two
+// workers that both believe they may go therefore write the same attempt under the same event id, and the
+// journal accepts one. That fence is what keeps money from moving twice; a lease that is lost, stolen or
+// overrun only wastes a round.
+//
+// # States of a refund
+//
+//	(nothing) ─► dispatched ─► succeeded | cancelled ─► (reversed is counted, the state stays)
+//	    │            │    ▲
+//	    │            │    └────────── deferred, resumed, a clean attempt
+//	    │            ├─► deferred     surely nothing moved; wait until due
+//	    │            ├─► acknowledged the provider's result comes later
+//	    │            ├─► parked       a person must decide; resumed makes all attempts clean
+//	    └────────────┴─► failed       nothing moved, final
+//
+// Every kind but reversed and resumed is legal from nothing. dispatched leaves parked and acknowledged as
+// they are and only counts the attempt. After an outcome everything but reversed is ignored and counted.
+//
+// # What a crash leaves behind
+//
+//	after the claim        a lease that runs out, and a record that expires
+//	after the intent       dispatched in the journal: whoever claims next finds DOUBT and looks up
+//	during the call        the same
+//	after the outcome      SETTLED for whoever comes next
+//	Redis lost anywhere    NOT_READY until the journal is read again; leases come back with their events
+//
+// # What it does not do
+//
+// It does not read streams (events are handed to it), call providers or choose delays. It never deletes what
+// the journal says, and never judges by absence: a Redis without its position answers NOT_READY.
+package idempotency

@@ -1,0 +1,214 @@
+package idempotency
+
+import (
+	"sync"
+	"time"
+)
+
+// Reason says why claims are not answered. The values are a closed list; the empty one means ready.
+type Reason string
+
+// Reasons.
+const (
+	Ready              Reason = ""
+	Starting           Reason = "starting"
+	RedisUnreachable   Reason = "redis_unreachable"
+	RedisClock         Reason = "redis_clock"
+	RedisEvicts        Reason = "redis_evicts"
+	ProjectionMissing  Reason = "projection_missing"
+	ProjectionBehind   Reason = "projection_behind"
+	ProjectionLags     Reason = "projection_lags"
+	JournalUnreachable Reason = "journal_unreachable"
+)
+
+// Reasons lists every reason but Ready.
+var Reasons = []Reason{Starting, RedisUnreachable, RedisClock, RedisEvicts, ProjectionMissing, ProjectionBehind,
+	ProjectionLags, JournalUnreachable}
+
+// Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
+// there is work. While it has a Reason, no claim is answered. It is safe for concurrent use.
+type Gate struct {
+	cfg Config
+
+	mu       sync.Mutex
+	reason   Reason
+	floor    []uint64 // by partition, the highest position seen
+	applied  uint64   // the lowest position of all partitions at the last look
+	highest  uint64   // the highest stream sequence known
+	start    uint64   // what must be applied before the first claim
+	started  bool
+	marks    []mark // sequences known and not yet applied, oldest first
+	journal  time.Time
+	redis    time.Time
+	lastTime time.Time // Redis's clock at the last look
+	changed  chan struct{}
+}
+
+type mark struct {
+	seq   uint64
+	known time.Time
+}
+
+func newGate(cfg Config) *Gate {
+	return &Gate{cfg: cfg, reason: Starting, floor: make([]uint64, cfg.Partitions), changed: make(chan struct{})}
+}
+
+// Reason is why claims are not answered now, or Ready.
+func (g *Gate) Reason() Reason {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.current(time.Now())
+}
+
+// current also notices that the last look is too long ago to be trusted.
+func (g *Gate) current(now time.Time) Reason {
+	switch {
+	case g.reason != Ready:
+		return g.reason
+	case now.Sub(g.redis) > g.cfg.LagBound:
+		return RedisUnreachable
+	case now.Sub(g.journal) > g.cfg.LagBound:
+		return JournalUnreachable
+	case len(g.marks) > 0 && now.Sub(g.marks[0].known) > g.cfg.LagBound:
+		return ProjectionLags
+	}
+	return Ready
+}
+
+// Changed returns a channel that is closed at the next change of the reason.
+func (g *Gate) Changed() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.changed
+}
+
+// Highest is the highest stream sequence this worker knows of. A new event must come after it.
+func (g *Gate) Highest() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.highest
+}
+
+// Saw records that an event with this sequence is stored.
+func (g *Gate) Saw(seq uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.saw(seq, time.Now())
+}
+
+func (g *Gate) saw(seq uint64, now time.Time) {
+	if seq <= g.highest {
+		return
+	}
+	g.highest = seq
+	// One mark a second is enough to bound the lag, and keeps the list short.
+	if n := len(g.marks); n > 0 && now.Sub(g.marks[n-1].known) < time.Second {
+		return
+	}
+	if seq > g.applied {
+		g.marks = append(g.marks, mark{seq: seq, known: now})
+	}
+}
+
+// Lag is the number of events known and not yet applied.
+func (g *Gate) Lag() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.highest <= g.applied {
+		return 0
+	}
+	return g.highest - g.applied
+}
+
+// distrust closes the gate until the next look.
+func (g *Gate) distrust() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reason == Ready {
+		g.set(ProjectionMissing)
+	}
+}
+
+func (g *Gate) set(r Reason) {
+	if r != g.reason {
+		g.reason = r
+		close(g.changed)
+		g.changed = make(chan struct{})
+	}
+}
+
+func (g *Gate) floorOf(partition int) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.floor[partition]
+}
+
+// clockAgrees compares a time that Redis just told with the worker's clock.
+func (g *Gate) clockAgrees(redis time.Time) bool {
+	return time.Since(redis).Abs() <= g.cfg.ClockBound
+}
+
+// look is one second's reading of Redis.
+type look struct {
+	at        time.Time
+	positions []position
+	redisTime time.Time
+	evicts    bool
+	err       error
+}
+
+// sawJournal takes in one reading of the stream.
+func (g *Gate) sawJournal(state JournalState, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.journal = now
+	if !g.started {
+		g.started, g.start = true, state.Last
+	}
+	g.saw(state.Last, now)
+}
+
+// sawRedis takes in one reading of Redis and settles whether claims may be answered.
+func (g *Gate) sawRedis(l look) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l.err == nil {
+		g.redis = l.at
+	}
+	g.set(g.judge(l))
+}
+
+func (g *Gate) judge(l look) Reason {
+	switch {
+	case l.err != nil:
+		return RedisUnreachable
+	case l.redisTime.Sub(l.at).Abs() > g.cfg.ClockBound || l.redisTime.Before(g.lastTime):
+		g.lastTime = l.redisTime
+		return RedisClock
+	case l.evicts:
+		return RedisEvicts
+	}
+	g.lastTime = l.redisTime
+	lowest := ^uint64(0)
+	for p, pos := range l.positions {
+		switch {
+		case pos.missing():
+			return ProjectionMissing
+		case pos.Seq < g.floor[p]:
+			return ProjectionBehind
+		}
+		g.floor[p] = pos.Seq
+		lowest = min(lowest, pos.Seq)
+	}
+	g.applied = lowest
+	for len(g.marks) > 0 && g.marks[0].seq <= lowest {
+		g.marks = g.marks[1:]
+	}
+	if len(g.marks) == 0 && g.highest > lowest {
+		g.marks = append(g.marks, mark{seq: g.highest, known: l.at})
+	}
+	if !g.started || lowest < g.start {
+		return Starting
+	}
+	return Ready
+}

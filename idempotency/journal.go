@@ -1,0 +1,78 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Journal is the event stream as the projection needs it. Implementations are safe for concurrent use.
+type Journal interface {
+	// State is the stream as it stands, read from its leader.
+	State(ctx context.Context) (JournalState, error)
+	// EventID is the id of the event at a sequence; ErrNoEvent when there is none (any more).
+	EventID(ctx context.Context, seq uint64) (string, error)
+	// Read returns the events from a sequence on, in stream order.
+	Read(ctx context.Context, from uint64) (Reader, error)
+}
+
+// Reader yields events in stream order. It belongs to one goroutine.
+type Reader interface {
+	// Next waits up to wait for the next event and returns what is there then, at most limit. None within
+	// wait is no error.
+	Next(ctx context.Context, limit int, wait time.Duration) ([]Entry, error)
+	// Stop ends the reading.
+	Stop()
+}
+
+// JournalState is what a stream says about itself.
+type JournalState struct {
+	// Created tells one stream from another of the same name.
+	Created time.Time
+	// First and Last are the sequences of the oldest and newest event; Last stays when events age out.
+	First, Last uint64
+}
+
+// ErrNoEvent is returned by Journal.EventID when the stream holds no event at that sequence.
+var ErrNoEvent = errors.New("no event at this sequence")
+
+// JournalError means that the stream is not the one that Redis was projected from, or has lost events.
+// Nothing may be decided from it until a person has looked: the worker stops with it.
+type JournalError struct {
+	// Found says what is wrong; Position is where the projection stands.
+	Found    string
+	Position uint64
+}
+
+func (e *JournalError) Error() string {
+	return fmt.Sprintf("the event stream is not the one this projection was built from: %s (projection at sequence %d). "+
+		"No refund is touched until this is settled: put the right stream back, or, when this stream is the right one, "+
+		"delete the worker's keys in Redis and start again, after having reconciled the refunds whose events are missing",
+		e.Found, e.Position)
+}
+
+// check compares a position with the journal it claims to come from.
+func (p position) check(ctx context.Context, journal Journal, state JournalState) error {
+	switch {
+	case p.Created != state.Created.UnixNano():
+		return &JournalError{Found: "it was created anew", Position: p.Seq}
+	case p.Seq > state.Last:
+		return &JournalError{Found: fmt.Sprintf("it ends at sequence %d", state.Last), Position: p.Seq}
+	case p.Seq+1 < state.First:
+		return &JournalError{Found: fmt.Sprintf("it begins at sequence %d, so events not yet projected are gone",
+			state.First), Position: p.Seq}
+	case p.Seq < state.First || p.Seq == 0:
+		return nil // the event aged out; nothing to compare with
+	}
+	id, err := journal.EventID(ctx, p.Seq)
+	switch {
+	case errors.Is(err, ErrNoEvent):
+		return &JournalError{Found: "the event at the projection's position is gone", Position: p.Seq}
+	case err != nil:
+		return err
+	case id != p.ID:
+		return &JournalError{Found: "it holds another event at the projection's position", Position: p.Seq}
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+const (
+	projectorLease = 5 * time.Second
+	projectorBatch = 512
+	projectorPause = time.Second
+	writeTimeout   = 5 * time.Second
+)
+
+// errMoved means that a position was not what this projector left: Redis lost data, or another projector is
+// at work. It is answered by looking again from the start.
+var errMoved = errors.New("the projection's position was moved by something else")
+
+// Projector applies the journal to Redis. Every worker runs one; a lease in Redis lets one at a time work.
+// The lease only saves work: each write is refused unless the position is what this projector left behind.
+type Projector struct {
+	store   *Store
+	journal Journal
+	log     *slog.Logger
+	token   string
+
+	left       []position
+	rebuilding []bool // by partition: its position is under its rebuild key until it has caught up
+	state      JournalState
+}
+
+// NewProjector returns a projector that has not started.
+func (s *Store) NewProjector(journal Journal, log *slog.Logger) *Projector {
+	return &Projector{store: s, journal: journal, log: log, token: newToken()}
+}
+
+// Run projects until ctx ends. It returns a *JournalError when the stream is not the one that was projected;
+// every other trouble is logged and tried again.
+func (p *Projector) Run(ctx context.Context) error {
+	defer p.resign()
+	for ctx.Err() == nil {
+		err := p.term(ctx)
+		var wrong *JournalError
+		if errors.As(err, &wrong) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			p.log.Warn("projection interrupted, starting over", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(projectorPause):
+		}
+	}
+	return nil
+}
+
+// term is one spell as the leading projector; it returns at once when another one leads.
+func (p *Projector) term(ctx context.Context) error {
+	if leads, err := p.lead(ctx); err != nil || !leads {
+		return err
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	reader, err := p.journal.Read(ctx, max(p.lowest().Seq+1, p.state.First, 1))
+	if err != nil {
+		return fmt.Errorf("read the event stream: %w", err)
+	}
+	defer reader.Stop()
+	checked, idle := time.Now(), true
+	for ctx.Err() == nil {
+		if idle && p.anyRebuilding() {
+			if err := p.promote(ctx); err != nil {
+				return err
+			}
+		}
+		entries, err := reader.Next(ctx, projectorBatch, projectorPause)
+		if err != nil {
+			return fmt.Errorf("read the event stream: %w", err)
+		}
+		if len(entries) > 0 {
+			if err := p.project(ctx, entries); err != nil {
+				return err
+			}
+		}
+		idle = len(entries) < projectorBatch
+		if time.Since(checked) >= projectorPause {
+			if err := p.check(ctx); err != nil {
+				return err
+			}
+			checked = time.Now()
+		}
+	}
+	return nil
+}
+
+// begin reads where every partition stands and compares it with the stream.
+func (p *Projector) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	state, err := p.journal.State(ctx)
+	if err != nil {
+		return fmt.Errorf("read the event stream's state: %w", err)
+	}
+	p.state = state
+	p.left = make([]position, p.store.cfg.Partitions)
+	p.rebuilding = make([]bool, p.store.cfg.Partitions)
+	for i := range p.left {
+		if p.left[i], p.rebuilding[i], err = p.place(ctx, i); err != nil {
+			return err
+		}
+		if p.left[i].missing() {
+			continue
+		}
+		if err := p.left[i].check(ctx, p.journal, state); err != nil {
+			return err
+		}
+	}
+	if p.anyRebuilding() {
+		p.store.rebuilds.Add(1)
+		p.log.Info("rebuilding the projection from the event stream", "from", p.lowest().Seq, "to", state.Last)
+	}
+	return nil
+}
+
+// place finds a partition's position. One that is missing, or lower than this process has seen it, is set
+// aside under its rebuild key, so that no claim is answered before it has caught up.
+func (p *Projector) place(ctx context.Context, partition int) (position, bool, error) {
+	s := p.store
+	at, err := s.positionAt(ctx, s.posKey(partition))
+	if err != nil {
+		return at, false, err
+	}
+	if !at.missing() && at.Seq >= s.gate.floorOf(partition) {
+		return at, false, nil
+	}
+	if !at.missing() {
+		if err := s.rdb.Rename(ctx, s.posKey(partition), s.rebuildKey(partition)).Err(); err != nil {
+			return at, false, fmt.Errorf("set the position aside: %w", err)
+		}
+		return at, true, nil
+	}
+	at, err = s.positionAt(ctx, s.rebuildKey(partition))
+	return at, true, err
+}
+
+func (s *Store) positionAt(ctx context.Context, key string) (position, error) {
+	values, err := s.rdb.HMGet(ctx, key, positionFields...).Result()
+	if err != nil {
+		return position{}, fmt.Errorf("read position: %w", err)
+	}
+	return readPosition(values), nil
+}
+
+func (p *Projector) where(partition int) string {
+	if p.rebuilding[partition] {
+		return p.store.rebuildKey(partition)
+	}
+	return p.store.posKey(partition)
+}
+
+func (p *Projector) project(ctx context.Context, entries []Entry) error {
+	if err := p.unbroken(ctx, entries); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	b, err := p.store.fold(ctx, p.left, entries)
+	if err != nil {
+		return err
+	}
+	last := entries[len(entries)-1]
+	to := position{Seq: last.Seq, ID: last.ID, Created: p.state.Created.UnixNano()}
+	left, err := b.write(p.where, to)
+	if err != nil {
+		return err
+	}
+	p.left = left
+	p.store.applied.Add(uint64(len(entries)))
+	p.store.ignored.Add(uint64(b.ignored))
+	return nil
+}
+
+// unbroken tells whether the entries follow what was applied, and one another, without a gap. Only the
+// oldest events may be missing, because they age out.
+func (p *Projector) unbroken(ctx context.Context, entries []Entry) error {
+	next := p.lowest().Seq + 1
+	for _, e := range entries {
+		if e.Seq != next {
+			state, err := p.journal.State(ctx)
+			if err != nil {
+				return fmt.Errorf("read the event stream's state: %w", err)
+			}
+			if e.Seq > max(state.First, p.state.First) {
+				return &JournalError{Found: fmt.Sprintf("events %d to %d are gone", next, e.Seq-1),
+					Position: p.lowest().Seq}
+			}
+		}
+		next = e.Seq + 1
+	}
+	return nil
+}
+
+// promote gives rebuilt partitions their position back once they have reached the end of the stream.
+func (p *Projector) promote(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	state, err := p.journal.State(ctx)
+	if err != nil {
+		return fmt.Errorf("read the event stream's state: %w", err)
+	}
+	lowest, empty := p.lowest(), state.First > state.Last || state.Last == 0
+	if lowest.Seq < state.Last && !empty {
+		return nil
+	}
+	if lowest.Seq < state.Last || lowest.missing() { // nothing is there to apply: the stream's end is a position too
+		b := &batch{store: p.store, left: p.left}
+		if p.left, err = b.write(p.where, position{Seq: state.Last, Created: state.Created.UnixNano()}); err != nil {
+			return err
+		}
+	}
+	for i, rebuilding := range p.rebuilding {
+		if !rebuilding {
+			continue
+		}
+		if err := p.store.rdb.Rename(ctx, p.store.rebuildKey(i), p.store.posKey(i)).Err(); err != nil {
+			return fmt.Errorf("name the position back: %w", err)
+		}
+		p.rebuilding[i] = false
+	}
+	p.log.Info("projection complete", "position", p.lowest().Seq)
+	p.store.lookSoon()
+	return nil
+}
+
+// check looks, every second and also when idle, whether Redis still holds what was left there and the stream
+// still holds the event that it was made from; it renews the lease.
+func (p *Projector) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if leads, err := p.lead(ctx); err != nil {
+		return err
+	} else if !leads {
+		return errMoved
+	}
+	state, err := p.journal.State(ctx)
+	if err != nil {
+		return fmt.Errorf("read the event stream's state: %w", err)
+	}
+	for i, left := range p.left {
+		at, err := p.store.positionAt(ctx, p.where(i))
+		if err != nil {
+			return err
+		}
+		if at != left {
+			return errMoved
+		}
+	}
+	if lowest := p.lowest(); !lowest.missing() {
+		return lowest.check(ctx, p.journal, state)
+	}
+	return nil
+}
+
+func (p *Projector) lowest() position {
+	lowest := p.left[0]
+	for _, at := range p.left[1:] {
+		if at.Seq < lowest.Seq || at.missing() {
+			lowest = at
+		}
+	}
+	return lowest
+}
+
+func (p *Projector) anyRebuilding() bool {
+	for _, r := range p.rebuilding {
+		if r {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Projector) lead(ctx context.Context) (bool, error) {
+	return p.claimLead(ctx, projectorLease)
+}
+
+func (p *Projector) claimLead(ctx context.Context, length time.Duration) (bool, error) {
+	reply, err := p.store.scripts.do(ctx, leadScript, []string{p.store.leaderKey()}, p.token, length.Milliseconds())
+	if err != nil {
+		return false, fmt.Errorf("lease of the projector: %w", err)
+	}
+	n, _ := reply.(int64)
+	return n == 1, nil
+}
+
+// resign lets another worker project at once.
+func (p *Projector) resign() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = p.claimLead(ctx, 0) // the lease runs out by itself otherwise
+}

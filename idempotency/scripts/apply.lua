@@ -1,0 +1,43 @@
+-- Stores what a batch of events made of the records of one partition, if the position is where it was left.
+-- KEYS  position, then one key a change
+-- ARGV  1 sequence it was left at ('' when there must be no position)  2 id it was left at
+--       3 new sequence  4 its event's id  5 when the stream was created
+--       then for each change: number of pairs, the pairs, clean, expiry (Unix ms; 0 never),
+--       number of lease steps, and each step: 'L' token until, or 'E' token
+-- Returns 1, or 0 when the position was moved by somebody else.
+local at = redis.call('HMGET', KEYS[1], 's', 'i')
+if (at[1] or '') ~= ARGV[1] or (at[2] or '') ~= ARGV[2] then return 0 end
+
+local i = 6
+local function take() i = i + 1; return ARGV[i - 1] end
+
+for k = 2, #KEYS do
+  local key, pairs_ = KEYS[k], {}
+  for _ = 1, 2 * tonumber(take()) do pairs_[#pairs_ + 1] = take() end
+  redis.call('HDEL', key, 'u')
+  redis.call('HSET', key, unpack(pairs_))
+  local clean = tonumber(take())
+  if clean > tonumber(redis.call('HGET', key, 'c') or 0) then redis.call('HSET', key, 'c', clean) end
+  local expiry = take()
+  for _ = 1, tonumber(take()) do
+    local step, token = take(), take()
+    local lease = redis.call('HMGET', key, 'o', 'l', 'x')
+    if step == 'L' then
+      local untilms = tonumber(take())
+      if lease[3] ~= token then
+        redis.call('HSET', key, 'o', lease[1] or token, 'l', math.max(untilms, tonumber(lease[2] or 0)))
+      end
+    elseif lease[1] == token then
+      redis.call('HDEL', key, 'o', 'l')
+      redis.call('HSET', key, 'x', token)
+    end
+  end
+  if expiry == '0' then
+    redis.call('PERSIST', key)
+  else
+    redis.call('HDEL', key, 'o', 'l', 'x', 'b')
+    redis.call('PEXPIREAT', key, expiry)
+  end
+end
+redis.call('HSET', KEYS[1], 's', ARGV[3], 'i', ARGV[4], 'j', ARGV[5])
+return 1

@@ -1,0 +1,41 @@
+-- Takes the lease of one refund, or says why not.
+-- KEYS  record, pos
+-- ARGV  1 token  2 fingerprint  3 lease (ms)  4 floor  5 how long a record that is never journalled stays (ms)
+-- Returns answer, Redis time (ms), pos, attempt to use, until (ms), then the record's fields.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local pos = tonumber(redis.call('HGET', KEYS[2], 's') or -1)
+if pos < 0 or pos < tonumber(ARGV[4]) then
+  return {'NOT_READY', now, pos, 0, 0}
+end
+
+local r = redis.call('HMGET', KEYS[1], 'f', 's', 'a', 'c', 'd', 'u', 't', 'm', 'v', 'q', 'o', 'l', 'b')
+local fingerprint, state = r[1], r[2] or ''
+local attempts, clean = tonumber(r[3] or 0), tonumber(r[4] or 0)
+local due, owner, lease, pause = tonumber(r[6] or 0), r[11], tonumber(r[12] or 0), tonumber(r[13] or 0)
+
+local function answer(name, untilms)
+  local out = {name, now, pos, math.max(attempts, clean) + 1, untilms}
+  for i = 1, 10 do out[5 + i] = r[i] or '' end
+  return out
+end
+
+if fingerprint and fingerprint ~= ARGV[2] then return answer('CONFLICT', 0) end
+if state == 's' or state == 'c' or state == 'f' then return answer('SETTLED', 0) end
+if owner and owner ~= ARGV[1] and lease > now then return answer('BUSY', lease) end
+if state == 'p' then return answer('PARKED', due) end
+if state == 'w' and due > now then return answer('WAIT', due) end
+if attempts <= clean and pause > now then return answer('WAIT', pause) end
+
+local name = 'FRESH'
+if state == 'a' then
+  name = 'PENDING'
+elseif attempts > clean then
+  name = 'DOUBT'
+elseif math.max(attempts, clean) > 0 then
+  name = 'RETRY'
+end
+lease = now + tonumber(ARGV[3])
+redis.call('HSET', KEYS[1], 'f', ARGV[2], 'o', ARGV[1], 'l', lease)
+if not r[10] then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
+return answer(name, lease)

@@ -1,0 +1,163 @@
+package idempotency
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"refundworker/schemas"
+)
+
+// layout is the version of what is stored. Another layout lives under its own namespace and is built anew.
+const layout = 1
+
+// Config says how the projection is kept. The zero value of a field means its default.
+type Config struct {
+	// Namespace begins every key. Default "refunds".
+	Namespace string
+	// Partitions spreads the records over hash slots: 1 (default) on a single Redis, more on Redis Cluster.
+	// It is part of the namespace, so another number means a rebuild from the journal.
+	Partitions int
+	// Retain is how long a settled record stays after its outcome. Default 90 days; it should equal the
+	// age limit of the journal.
+	Retain time.Duration
+	// LagBound is how long an event may be known and not yet applied before claims pause. Default 30 s.
+	LagBound time.Duration
+	// ClockBound is how far Redis's clock may be from the worker's. Default 5 s.
+	ClockBound time.Duration
+	// Volatile marks a Redis that this process runs itself, in memory: its eviction settings are not asked.
+	Volatile bool
+}
+
+// WithDefaults returns a copy in which every zero field has its default.
+func (c Config) WithDefaults() Config {
+	if c.Namespace == "" {
+		c.Namespace = "refunds"
+	}
+	if c.Partitions == 0 {
+		c.Partitions = 1
+	}
+	if c.Retain == 0 {
+		c.Retain = 90 * 24 * time.Hour
+	}
+	if c.LagBound == 0 {
+		c.LagBound = 30 * time.Second
+	}
+	if c.ClockBound == 0 {
+		c.ClockBound = 5 * time.Second
+	}
+	return c
+}
+
+// Validate reports every problem of the settings.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Partitions < 1 || c.Partitions > 1024 {
+		errs = append(errs, fmt.Errorf("partitions is %d, want 1 to 1024", c.Partitions))
+	}
+	if c.Retain < time.Hour {
+		errs = append(errs, fmt.Errorf("retain is %s, want at least an hour", c.Retain))
+	}
+	if c.LagBound < time.Second || c.LagBound > 2*time.Minute {
+		errs = append(errs, fmt.Errorf("lag bound is %s, want 1s to 2m: the fence outlives it only so far", c.LagBound))
+	}
+	if c.ClockBound <= 0 {
+		errs = append(errs, fmt.Errorf("clock bound is %s, want more than 0", c.ClockBound))
+	}
+	return errors.Join(errs...)
+}
+
+// Store is the projection and the leases in one Redis. It is safe for concurrent use.
+type Store struct {
+	rdb     redis.UniversalClient
+	cfg     Config
+	scripts *batcher
+	gate    *Gate
+	soon    chan struct{}
+
+	rebuilds, applied, ignored atomic.Uint64
+}
+
+// New returns a store on rdb. Claims answer NOT_READY until Watch and a projector run. The client must have
+// ContextTimeoutEnabled set, so that deadlines hold.
+func New(rdb redis.UniversalClient, cfg Config) (*Store, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("idempotency settings: %w", err)
+	}
+	return &Store{rdb: rdb, cfg: cfg, scripts: newBatcher(rdb), gate: newGate(cfg), soon: make(chan struct{}, 1)}, nil
+}
+
+// Close ends the coalescing of scripts. Claims fail afterwards. It does not close the client.
+func (s *Store) Close() { s.scripts.close() }
+
+// Gate tells whether claims may be answered, and why not.
+func (s *Store) Gate() *Gate { return s.gate }
+
+//go:embed scripts/*.lua
+var scriptFiles embed.FS
+
+var (
+	claimScript   = loadScript("claim")
+	releaseScript = loadScript("release")
+	applyScript   = loadScript("apply")
+	leadScript    = loadScript("lead")
+)
+
+func loadScript(name string) *redis.Script {
+	src, err := scriptFiles.ReadFile("scripts/" + name + ".lua")
+	if err != nil {
+		panic(err) // the file is compiled in
+	}
+	return redis.NewScript(string(src))
+}
+
+// tag is the hash tag of a partition: everything that one script touches shares it.
+func (s *Store) tag(partition int) string {
+	return "{" + s.cfg.Namespace + "." + strconv.Itoa(layout) + "." + strconv.Itoa(s.cfg.Partitions) + ":" +
+		strconv.Itoa(partition) + "}"
+}
+
+func (s *Store) recordKey(id schemas.RequestID) (key string, partition int) {
+	partition = s.partition(string(id))
+	return s.tag(partition) + ":r:" + string(id), partition
+}
+
+func (s *Store) paymentKey(p schemas.ProviderName, reference string) (key string, partition int) {
+	sum := sha256.Sum256([]byte(reference))
+	hash := hex.EncodeToString(sum[:16])
+	partition = s.partition(string(p) + ":" + hash)
+	return s.tag(partition) + ":p:" + string(p) + ":" + hash, partition
+}
+
+func (s *Store) posKey(partition int) string     { return s.tag(partition) + ":pos" }
+func (s *Store) rebuildKey(partition int) string { return s.tag(partition) + ":rebuild" }
+func (s *Store) leaderKey() string               { return s.tag(0) + ":projector" }
+func (s *Store) evictedKey() string              { return s.tag(0) + ":evicted" }
+
+func (s *Store) partition(key string) int {
+	h := fnv.New32a()
+	h.Write([]byte(key))
+	return int(h.Sum32() % uint32(s.cfg.Partitions))
+}
+
+// Stats counts what this process's projector did since it started.
+type Stats struct {
+	// Applied and Ignored are events; ignored ones were not legal where they stand.
+	Applied, Ignored uint64
+	// Rebuilds counts how often the projection had to be built or completed from the journal.
+	Rebuilds uint64
+}
+
+// Stats returns the counts.
+func (s *Store) Stats() Stats {
+	return Stats{Applied: s.applied.Load(), Ignored: s.ignored.Load(), Rebuilds: s.rebuilds.Load()}
+}

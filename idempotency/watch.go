@@ -1,0 +1,196 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	watchEvery   = time.Second
+	watchTimeout = 2 * time.Second
+)
+
+// position is where a partition's projection stands: a sequence, its event's id, and the stream's birth.
+type position struct {
+	Seq     uint64
+	ID      string
+	Created int64 // Unix nanoseconds; 0 when there is no position
+}
+
+// Stored fields of a position.
+const (
+	posSeq     = "s"
+	posID      = "i"
+	posCreated = "j"
+)
+
+var positionFields = []string{posSeq, posID, posCreated}
+
+func (p position) missing() bool { return p.Created == 0 }
+
+func readPosition(values []any) position {
+	text := func(i int) string { s, _ := values[i].(string); return s }
+	var p position
+	p.Seq, _ = strconv.ParseUint(text(0), 10, 64)
+	p.ID = text(1)
+	p.Created, _ = strconv.ParseInt(text(2), 10, 64)
+	return p
+}
+
+// Watch refreshes the gate every second, also when there is no work, until ctx ends. Every worker runs one.
+// It returns a *JournalError when the stream turns out to be another one or to have lost events.
+func (s *Store) Watch(ctx context.Context, journal Journal) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		if err := s.watchOnce(ctx, journal); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-s.soon:
+		}
+	}
+}
+
+// lookSoon has this process's watch look again now rather than at the next second.
+func (s *Store) lookSoon() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	now, known := time.Now(), s.gate.Highest() // read before the stream is: it grows meanwhile
+	if state, err := journal.State(ctx); err == nil {
+		if state.Last < known {
+			return &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d",
+				state.Last, known), Position: known}
+		}
+		s.gate.sawJournal(state, now)
+	}
+	s.gate.sawRedis(s.look(ctx))
+	return nil
+}
+
+func (s *Store) look(ctx context.Context) look {
+	l := look{}
+	positions, redisTime, err := s.positions(ctx)
+	l.at = time.Now()
+	if err != nil {
+		l.err = err
+		return l
+	}
+	l.positions, l.redisTime = positions, redisTime
+	l.evicts, l.err = s.evicts(ctx)
+	return l
+}
+
+// positions reads every partition's position, and Redis's clock.
+func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
+	pipe := s.rdb.Pipeline()
+	clock := pipe.Time(ctx)
+	reads := make([]*redis.SliceCmd, s.cfg.Partitions)
+	for p := range reads {
+		reads[p] = pipe.HMGet(ctx, s.posKey(p), positionFields...)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, time.Time{}, fmt.Errorf("read positions: %w", err)
+	}
+	positions := make([]position, len(reads))
+	for p, read := range reads {
+		positions[p] = readPosition(read.Val())
+	}
+	return positions, clock.Val(), nil
+}
+
+// evicts tells whether Redis may drop keys behind our back. Keys dropped since anybody last looked make the
+// projection untrustworthy: it is then built anew.
+func (s *Store) evicts(ctx context.Context) (bool, error) {
+	if s.cfg.Volatile {
+		return false, nil
+	}
+	var evicted int64
+	var may bool
+	err := s.eachMaster(ctx, func(ctx context.Context, rdb redis.Cmdable) error {
+		info, err := rdb.Info(ctx, "memory", "stats").Result()
+		if err != nil {
+			return fmt.Errorf("ask redis for its memory settings: %w", err)
+		}
+		if policy := infoField(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
+			may = true
+		}
+		n, _ := strconv.ParseInt(infoField(info, "evicted_keys"), 10, 64)
+		evicted += n
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return may, s.noteEvicted(ctx, evicted)
+}
+
+// noteEvicted compares the number of keys that Redis ever dropped with the one noted last. A restarted Redis
+// counts from 0 again.
+func (s *Store) noteEvicted(ctx context.Context, evicted int64) error {
+	noted, err := s.rdb.Get(ctx, s.evictedKey()).Int64()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read the number of evicted keys: %w", err)
+	}
+	if evicted == noted {
+		return nil
+	}
+	if evicted > noted {
+		if err := s.forgetPositions(ctx); err != nil {
+			return err
+		}
+	}
+	return s.rdb.Set(ctx, s.evictedKey(), evicted, 0).Err()
+}
+
+// eachMaster calls ask for every master, one at a time.
+func (s *Store) eachMaster(ctx context.Context, ask func(context.Context, redis.Cmdable) error) error {
+	cluster, ok := s.rdb.(*redis.ClusterClient)
+	if !ok {
+		return ask(ctx, s.rdb)
+	}
+	var one sync.Mutex
+	return cluster.ForEachMaster(ctx, func(ctx context.Context, rdb *redis.Client) error {
+		one.Lock()
+		defer one.Unlock()
+		return ask(ctx, rdb)
+	})
+}
+
+// forgetPositions makes every worker stop claiming and the projector build anew from nothing.
+func (s *Store) forgetPositions(ctx context.Context) error {
+	pipe := s.rdb.Pipeline()
+	for p := range s.cfg.Partitions {
+		pipe.Del(ctx, s.posKey(p), s.rebuildKey(p))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("forget positions: %w", err)
+	}
+	return nil
+}
+
+func infoField(info, name string) string {
+	for line := range strings.SplitSeq(info, "\n") {
+		if value, ok := strings.CutPrefix(strings.TrimRight(line, "\r"), name+":"); ok {
+			return value
+		}
+	}
+	return ""
+}
