@@ -1,0 +1,244 @@
+package idempotency
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"refundworker/schemas"
+)
+
+// anyEvent is a random event of one of a few refunds; many are illegal where they fall.
+func anyEvent(r *rand.Rand) Entry {
+	kinds := []schemas.Kind{schemas.KindDispatched, schemas.KindDeferred, schemas.KindAcknowledged, schemas.KindParked,
+		schemas.KindResumed, schemas.KindSucceeded, schemas.KindCancelled, schemas.KindFailed, schemas.KindReversed,
+		schemas.KindRejected}
+	e := event(requestID(r.IntN(40)), kinds[r.IntN(len(kinds))], attempt(1+r.IntN(3)), number(1))
+	at := time.Now().UTC().Truncate(time.Millisecond).Add(time.Duration(r.IntN(100)) * time.Second)
+	e.Event.NotBefore = &at
+	e.Event.Reversal = &schemas.Reversal{NoticeID: "n", Total: schemas.Money{Micros: int64(1 + r.IntN(100)), Currency: "HKD"}}
+	e.ID = newToken()
+	return e
+}
+
+// foldOf is what the projection must equal: the plain fold of the journal.
+func foldOf(entries []Entry) map[schemas.RequestID]Record {
+	records := map[schemas.RequestID]Record{}
+	for _, e := range entries {
+		if e.Event.Kind != schemas.KindRejected {
+			records[e.Event.RequestID], _ = records[e.Event.RequestID].Apply(e)
+		}
+	}
+	return records
+}
+
+func (s *system) equalsFold() {
+	s.t.Helper()
+	for id, want := range foldOf(s.journal.entries) {
+		got, _, err := s.store.Read(s.t.Context(), id)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		want.Due = want.Due.Truncate(time.Millisecond)
+		if !got.Due.Equal(want.Due) {
+			s.t.Errorf("%s is due %s, want %s", id, got.Due, want.Due)
+		}
+		got.Due, want.Due = time.Time{}, time.Time{}
+		if got.State != want.State || got.Attempts != want.Attempts || got.Clean != want.Clean ||
+			got.Deferrals != want.Deferrals || got.Reversed != want.Reversed || got.Last != want.Last ||
+			got.Fingerprint != want.Fingerprint || got.Amount != want.Amount {
+			s.t.Errorf("%s is\n%+v, want\n%+v", id, got, want)
+		}
+	}
+}
+
+func TestRecordsEqualTheFoldOfTheJournal(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, partitions := range []int{1, 7} {
+			r := rand.New(rand.NewPCG(1, uint64(partitions)))
+			journal := newMemoryJournal()
+			for range 500 {
+				journal.add(anyEvent(r))
+			}
+			s := startSystem(t, rdb, journal, Config{Partitions: partitions}).ready()
+			var last uint64
+			for range 500 {
+				last = journal.add(anyEvent(r))
+			}
+			s.applied(last)
+			s.equalsFold()
+		}
+	})
+}
+
+// Whatever Redis loses, claims are not answered until the journal is applied again, and then as before.
+func TestLossOfRedisIsNoticedAndMended(t *testing.T) {
+	losses := []struct {
+		name string
+		lose func(t *testing.T, s *system, rdb redis.UniversalClient)
+	}{
+		{"everything", func(t *testing.T, _ *system, rdb redis.UniversalClient) {
+			if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"one partition", func(t *testing.T, s *system, rdb redis.UniversalClient) {
+			keys, err := rdb.Keys(t.Context(), s.store.tag(1)+"*").Result()
+			if err != nil || len(keys) < 2 {
+				t.Fatalf("keys of partition 1: %v, %v", keys, err)
+			}
+			rdb.Del(t.Context(), keys...)
+		}},
+		{"a position", func(t *testing.T, s *system, rdb redis.UniversalClient) { rdb.Del(t.Context(), s.store.posKey(0)) }},
+		{"the tail", func(t *testing.T, s *system, rdb redis.UniversalClient) {
+			// A replica that was promoted without the last writes: records and position of an earlier moment.
+			for p := range s.store.cfg.Partitions {
+				rdb.HSet(t.Context(), s.store.posKey(p), posSeq, 40, posID, s.journal.entries[39].ID)
+			}
+		}},
+	}
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, loss := range losses {
+			t.Run(loss.name, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(2, 2))
+				journal := newMemoryJournal()
+				for range 100 {
+					journal.add(anyEvent(r))
+				}
+				s := startSystem(t, rdb, journal, Config{Partitions: 3, Namespace: t.Name()}).ready()
+				loss.lose(t, s, rdb)
+				rebuilds := s.store.Stats().Rebuilds
+				for i := range 40 { // no claim reads the gap, in no partition that has lost something
+					c := s.claim(requestID(i))
+					want := foldOf(journal.entries)[requestID(i)]
+					if c.Answer != NotReady && c.Record.Last != want.Last {
+						t.Fatalf("right after the loss %s is answered %s from event %d, want NOT_READY or event %d",
+							requestID(i), c.Answer, c.Record.Last, want.Last)
+					}
+				}
+				eventually(t, "a rebuild", func() bool { return s.store.Stats().Rebuilds > rebuilds })
+				s.applied(100)
+				s.ready().equalsFold()
+			})
+		}
+	})
+}
+
+// A lease is as good as the event that carries it: it comes back when Redis is rebuilt.
+func TestLeaseSurvivesLossOfRedis(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
+		running, released := s.claim("running"), s.claim("released")
+		s.add(dispatched(running))
+		s.add(dispatched(released))
+		s.add(event("released", schemas.KindDeferred, attempt(1), owner(released), notBefore(time.Now().Add(-time.Second))))
+		rdb.FlushAll(t.Context())
+		eventually(t, "the loss is noticed", func() bool { return s.store.Gate().Reason() != Ready || s.store.Stats().Rebuilds > 1 })
+		s.applied(3)
+		s.ready()
+		if c := s.claim("running"); c.Answer != Busy || !c.Until.Equal(running.Until) {
+			t.Errorf("running: %s until %s, want BUSY until %s", c.Answer, c.Until, running.Until)
+		}
+		if c := s.claim("released"); c.Answer != Retry {
+			t.Errorf("released: %s, want RETRY", c.Answer)
+		}
+	})
+}
+
+// A lease is never shortened by an event, whoever claimed meanwhile.
+func TestAppliedLeaseNeverShortens(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
+		first := s.claimFor("a", 50*time.Millisecond)
+		eventually(t, "the lease runs out", func() bool { return !time.Now().Before(first.Until.Add(10 * time.Millisecond)) })
+		second := s.claimFor("a", time.Minute)
+		s.add(dispatched(first)) // a straggler whose lease is over
+		if c := s.claim("a"); c.Answer != Busy || !c.Until.Equal(second.Until) {
+			t.Errorf("%s until %s, want BUSY until the second claim's %s", c.Answer, c.Until, second.Until)
+		}
+		late := dispatched(second)
+		until := second.Until.Add(time.Minute)
+		late.Event.LeaseUntil, late.Owner, late.ID = &until, "somebody", "late"
+		s.add(late)
+		if c := s.claim("a"); c.Answer != Busy || !c.Until.Equal(until) {
+			t.Errorf("%s until %s, want BUSY until the later %s", c.Answer, c.Until, until)
+		}
+	})
+}
+
+func TestForeignJournalStopsTheWorker(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(j *memoryJournal)
+	}{
+		{"created anew", func(j *memoryJournal) { j.created = j.created.Add(time.Second) }},
+		{"truncated", func(j *memoryJournal) { j.entries = j.entries[:50] }},
+		{"truncated and refilled", func(j *memoryJournal) {
+			j.entries = j.entries[:50]
+			for i := range 60 {
+				e := event(requestID(i), schemas.KindFailed)
+				e.Seq, e.ID = uint64(51+i), newToken()
+				j.entries = append(j.entries, e)
+			}
+		}},
+		{"purged", func(j *memoryJournal) { j.first, j.entries = 151, nil }},
+	}
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, test := range tests {
+			for _, running := range []bool{true, false} {
+				t.Run(test.name+map[bool]string{true: " while running", false: " while stopped"}[running], func(t *testing.T) {
+					r := rand.New(rand.NewPCG(3, 3))
+					journal := newMemoryJournal()
+					for range 100 {
+						journal.add(anyEvent(r))
+					}
+					cfg := Config{Namespace: t.Name()}
+					s := startSystem(t, rdb, journal, cfg).ready()
+					s.applied(100)
+					if !running {
+						s.stop()
+					}
+					journal.mu.Lock()
+					test.change(journal)
+					journal.mu.Unlock()
+					if !running {
+						s = startSystem(t, rdb, journal, cfg)
+					}
+					select {
+					case err := <-s.failed:
+						var wrong *JournalError
+						if !errors.As(err, &wrong) {
+							t.Errorf("stopped with %v, want a JournalError", err)
+						}
+					case <-time.After(10 * time.Second):
+						t.Error("the worker goes on with another journal")
+					}
+				})
+			}
+		}
+	})
+}
+
+func TestAgedOutEventsAreNoLoss(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		r := rand.New(rand.NewPCG(4, 4))
+		journal := newMemoryJournal()
+		for range 100 {
+			journal.add(anyEvent(r))
+		}
+		s := startSystem(t, rdb, journal, Config{}).ready()
+		journal.mu.Lock()
+		journal.first, journal.entries = 61, journal.entries[60:]
+		journal.mu.Unlock()
+		s.add(event("new", schemas.KindFailed))
+		rdb.FlushAll(t.Context())
+		eventually(t, "a rebuild", func() bool { return s.store.Stats().Rebuilds > 1 })
+		s.applied(101)
+		if c := s.ready().claim("new"); c.Answer != Settled {
+			t.Errorf("after a rebuild from what is left: %s, want SETTLED", c.Answer)
+		}
+	})
+}

@@ -1,0 +1,118 @@
+package schemas
+
+import "strings"
+
+// Streams. The names are fixed: one deployment owns one NATS account.
+const (
+	StreamCommands = "REFUND_COMMANDS"
+	StreamRetries  = "REFUND_RETRIES"
+	StreamEvents   = "REFUND_EVENTS"
+	StreamNotices  = "REFUND_NOTICES"
+	StreamDead     = "REFUND_DEAD"
+)
+
+// Headers of commands, events, schedules and dead letters.
+const (
+	HeaderMsgID       = "Nats-Msg-Id"
+	HeaderTraceParent = "traceparent"
+	HeaderTraceState  = "tracestate"
+	HeaderBaggage     = "baggage"
+	HeaderContentType = "content-type"
+
+	// Headers of the CloudEvents binary form.
+	HeaderSpecVersion = "ce-specversion"
+	HeaderEventID     = "ce-id"
+	HeaderEventType   = "ce-type"
+	HeaderSource      = "ce-source"
+	HeaderSubject     = "ce-subject"
+	HeaderTime        = "ce-time"
+	HeaderDataSchema  = "ce-dataschema"
+
+	// HeaderPrevious is the stream sequence of this refund's event before.
+	HeaderPrevious = "Refund-Previous"
+	// HeaderOwner is the owner token of the claim under which an event was written.
+	HeaderOwner = "Refund-Owner"
+	// HeaderHold asks, on a dispatched event, for the sole hold of the payment. Its value is the
+	// journal position at which the payment was looked at: the hold is granted only when no
+	// outcome of the payment was journalled after it.
+	HeaderHold = "Refund-Hold"
+	// HeaderRound counts, on a schedule, the rounds without progress; it only spaces them out.
+	HeaderRound = "Refund-Round"
+
+	HeaderDeadReason = "Refund-Dead-Reason"
+	HeaderDeadDetail = "Refund-Dead-Detail"
+	HeaderDeadAt     = "Refund-Dead-At"
+	// Where a dead letter came from, and what of it did not fit.
+	HeaderDeadSubject  = "Refund-Dead-Subject"
+	HeaderDeadStream   = "Refund-Dead-Stream"
+	HeaderDeadSequence = "Refund-Dead-Sequence"
+	HeaderDeadMsgID    = "Refund-Dead-Msg-Id"
+	HeaderDeadBodyHash = "Refund-Dead-Body-Sha256"
+	HeaderDeadBodySize = "Refund-Dead-Body-Size"
+	HeaderDeadOmitted  = "Refund-Dead-Omitted"
+)
+
+// DefaultPrefix begins every subject unless settings name another.
+const DefaultPrefix = "refunds"
+
+// Subjects spells the subjects of one deployment.
+type Subjects struct {
+	// Prefix is the first token (or tokens) of every subject; empty means DefaultPrefix.
+	Prefix string
+}
+
+func (s Subjects) join(tokens ...string) string {
+	prefix := s.Prefix
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return prefix + "." + strings.Join(tokens, ".")
+}
+
+// Command is where order services publish refund commands for a provider instance.
+func (s Subjects) Command(p ProviderName) string { return s.join("commands", string(p)) }
+
+// CommandProvider is the provider instance named by a command's subject, and whether it is one.
+func (s Subjects) CommandProvider(subject string) (ProviderName, bool) {
+	name, ok := strings.CutPrefix(subject, s.join("commands")+".")
+	return ProviderName(name), ok && ProviderName(name).Valid()
+}
+
+// Retry is where schedules fire.
+func (s Subjects) Retry(p ProviderName) string { return s.join("retry", string(p)) }
+
+// Later is the schedule of one refund; a new one replaces the one before.
+func (s Subjects) Later(p ProviderName, id RequestID) string {
+	return s.join("later", string(p), string(id))
+}
+
+// LaterAll matches the schedules of every refund of a provider instance.
+func (s Subjects) LaterAll(p ProviderName) string { return s.join("later", string(p), "*") }
+
+// LaterNotice is the schedule of one notice. A notice's id may hold any character, so its hash names it.
+func (s Subjects) LaterNotice(p ProviderName, noticeID string) string {
+	return s.join("later-notices", string(p), hashHex([]byte(noticeID), 16))
+}
+
+// LaterNotices matches the schedules of the notices of a provider instance.
+func (s Subjects) LaterNotices(p ProviderName) string { return s.join("later-notices", string(p), "*") }
+
+// RetryNotices is where the schedules of notices fire.
+func (s Subjects) RetryNotices(p ProviderName) string { return s.join("retry-notices", string(p)) }
+
+// Event is where an event of a kind is published.
+func (s Subjects) Event(k Kind, p ProviderName) string {
+	return s.join("events", string(k), string(p))
+}
+
+// Events matches every event.
+func (s Subjects) Events() string { return s.join("events", ">") }
+
+// Notices is where results and reversals of a provider instance are published.
+func (s Subjects) Notices(p ProviderName) string { return s.join("notices", string(p)) }
+
+// Dead is where dead letters of a provider instance go.
+func (s Subjects) Dead(p ProviderName) string { return s.join("dead", string(p)) }
+
+// DeadAll matches every dead letter.
+func (s Subjects) DeadAll() string { return s.join("dead", "*") }
