@@ -26,9 +26,6 @@ func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 	if done {
 		return decision
 	}
-	if d.history.Baseline == nil {
-		d.history.Baseline = baseline
-	}
 	intent, err := p.intent(d, baseline, look)
 	if err != nil {
 		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
@@ -71,9 +68,7 @@ func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baselin
 	}
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
-	r := p.request(d)
-	r.Baseline = nil
-	baseline, result, err := p.in.Provider.Prepare(callCtx, r)
+	baseline, result, err := p.in.Provider.Prepare(callCtx, p.request(d))
 	decision, done := decidePrepared(p.situation(d), result, err)
 	return baseline, decision, done
 }
@@ -157,16 +152,18 @@ func (p *processor) call(ctx context.Context, d *delivery, baseline providers.Ba
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
 	r := p.request(d)
-	r.Attempt, r.Baseline = d.claim.Attempt, baseline
+	r.Attempt++
+	if r.Baseline == nil {
+		r.Baseline = baseline
+	}
 	result, err := p.callQuickly(callCtx, r)
-	d.claim.Record.Attempts = d.claim.Attempt
 	decision := decideCalled(p.situation(d), result, err)
 	if err == nil || providers.KindOf(err) != providers.Unknown || !p.caps.Lookup || !p.fits(d) {
 		return decision
 	}
 	// The lease still runs, so a look tells at once when the refund was made. That it was not cannot be
 	// told yet: the request may still be on its way.
-	finding, lookErr := p.lookup(ctx, d)
+	finding, lookErr := p.lookup(ctx, r)
 	if lookErr != nil || finding.Kind != providers.Found {
 		return decision
 	}

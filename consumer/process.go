@@ -48,8 +48,9 @@ type delivery struct {
 	walked   bool
 	// trace is what events of this delivery carry on.
 	trace nats.Header
-	// cleared is set when doubt about every earlier attempt was ended under this claim.
-	cleared bool
+	// cleared is set when doubt about every earlier attempt was ended under this claim; untouched when no
+	// earlier attempt can have left at all.
+	cleared, untouched bool
 }
 
 // errJournalBackwards stops a worker: an event was stored at a sequence that others already had.
@@ -180,7 +181,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
 		}
 		if !granted { // no attempt ever got past the guard, so none was made
-			d.cleared = true
+			d.cleared, d.untouched = true, true
 			return p.attempt(ctx, d)
 		}
 	}
@@ -190,7 +191,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 		if s.now.Before(s.conclusive) && !d.scheduled {
 			return decideUnasked(s)
 		}
-		finding, err := p.lookup(ctx, d)
+		finding, err := p.lookup(ctx, p.request(d))
 		decision, done := decideFound(s, finding, err)
 		if done {
 			return decision
@@ -214,15 +215,15 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 	if !p.caps.Lookup {
 		return decideUnfound(s, "the provider reports by notice")
 	}
-	finding, err := p.lookup(ctx, d)
+	finding, err := p.lookup(ctx, p.request(d))
 	decision, _ := decideFound(s, finding, err)
 	return decision
 }
 
-func (p *processor) lookup(ctx context.Context, d *delivery) (providers.Finding, error) {
+func (p *processor) lookup(ctx context.Context, r providers.Request) (providers.Finding, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
-	return p.in.Provider.Lookup(ctx, p.request(d))
+	return p.in.Provider.Lookup(ctx, r)
 }
 
 // situation gathers what decisions may depend on.
@@ -240,11 +241,16 @@ func (p *processor) situation(d *delivery) situation {
 	return s
 }
 
-// request is the refund as the adapter sees it.
+// request is the refund as the adapter sees it. Attempts that surely did nothing do not count.
 func (p *processor) request(d *delivery) providers.Request {
-	return providers.Request{RequestID: d.command.RequestID, Payment: d.command.Payment, Amount: d.command.Amount,
-		Options: d.command.Options, RequestedAt: d.command.RequestedAt, IdempotencyKey: idempotencyKey(d),
-		Attempt: d.claim.Record.Attempts, Baseline: d.history.Baseline}
+	r := providers.Request{RequestID: d.command.RequestID, Payment: d.command.Payment, Amount: d.command.Amount,
+		Options: d.command.Options, RequestedAt: d.command.RequestedAt, IdempotencyKey: idempotencyKey(d)}
+	switch {
+	case d.untouched:
+	case d.claim.Answer == idempotency.Doubt, d.claim.Answer == idempotency.Pending:
+		r.Attempt, r.Baseline = d.claim.Record.Attempts, d.history.Baseline
+	}
+	return r
 }
 
 // idempotencyKey is the requestId, and another one after each "not now": a provider may replay an old refusal

@@ -227,3 +227,80 @@ func (f *fixture) quiet() {
 		return nil
 	})
 }
+
+func (f *fixture) publishWith(body []byte, headers map[string]string) {
+	f.t.Helper()
+	msg := &nats.Msg{Subject: f.subjects.Command(provider), Data: body, Header: nats.Header{}}
+	for name, value := range headers {
+		msg.Header.Set(name, value)
+	}
+	if _, err := f.js.PublishMsg(context.Background(), msg); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) header(seq uint64) nats.Header {
+	f.t.Helper()
+	stream, err := f.js.Stream(context.Background(), schemas.StreamEvents)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	msg, err := stream.GetMsg(context.Background(), seq)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return msg.Header
+}
+
+// reached tells whether the refund's last event is of a kind.
+func (f *fixture) reached(id string, k schemas.Kind) error {
+	kinds := f.kindsOf(id)
+	if len(kinds) == 0 || kinds[len(kinds)-1] != k {
+		return fmt.Errorf("events so far %v", kinds)
+	}
+	return nil
+}
+
+func (f *fixture) lastEvent(id string) schemas.Event {
+	f.t.Helper()
+	var last schemas.Event
+	for _, e := range f.events() {
+		if e.RequestID == schemas.RequestID(id) {
+			last = e
+		}
+	}
+	return last
+}
+
+func (f *fixture) left(commands, retries uint64) error {
+	if c, r := f.messages(schemas.StreamCommands), f.messages(schemas.StreamRetries); c != commands || r != retries {
+		return fmt.Errorf("%d commands and %d retries are left, want %d and %d", c, r, commands, retries)
+	}
+	return nil
+}
+
+// chained checks that each event of a refund names the one before it, and that ids are unique.
+func (f *fixture) chained(id string) {
+	f.t.Helper()
+	var previous uint64
+	ids := map[string]bool{}
+	for i, e := range f.events() {
+		seq := uint64(i + 1)
+		h := f.header(seq)
+		if ids[h.Get("ce-id")] || h.Get("ce-id") != h.Get(schemas.HeaderMsgID) {
+			f.t.Errorf("event %d: ce-id %q is not unique or not the message id", seq, h.Get("ce-id"))
+		}
+		ids[h.Get("ce-id")] = true
+		if e.RequestID != schemas.RequestID(id) || e.Kind == schemas.KindRejected {
+			continue
+		}
+		want := ""
+		if previous > 0 {
+			want = fmt.Sprint(previous)
+		}
+		if got := h.Get(schemas.HeaderPrevious); got != want {
+			f.t.Errorf("event %d (%s) names %q as the event before, want %q", seq, e.Kind, got, want)
+		}
+		previous = seq
+	}
+}
