@@ -34,6 +34,8 @@ type fixture struct {
 	provider *scripted.Provider
 	subjects schemas.Subjects
 	cfg      consumer.Config
+	// wrap, when set, is put around the JetStream of workers started from then on.
+	wrap func(jetstream.JetStream) jetstream.JetStream
 }
 
 const provider schemas.ProviderName = "test"
@@ -94,6 +96,9 @@ func (f *fixture) start() *running {
 	js, err := jetstream.New(f.dial())
 	if err != nil {
 		f.t.Fatal(err)
+	}
+	if f.wrap != nil {
+		js = f.wrap(js)
 	}
 	store, err := idempotency.New(f.rdb, idempotency.Config{Volatile: true})
 	if err != nil {

@@ -1,0 +1,183 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/consumer"
+	"refundworker/providers"
+	"refundworker/providers/scripted"
+	"refundworker/schemas"
+)
+
+// gathering holds every Prepare until n of them have come, after it has run meet.
+type gathering struct {
+	providers.Provider
+	meet  func()
+	mu    sync.Mutex
+	here  int
+	n     int
+	ready chan struct{}
+}
+
+func (g *gathering) Prepare(ctx context.Context, r providers.Request) (providers.Baseline, providers.Result, error) {
+	g.mu.Lock()
+	g.here++
+	if g.here <= g.n {
+		g.meet()
+	}
+	if g.here == g.n {
+		close(g.ready)
+	}
+	g.mu.Unlock()
+	select {
+	case <-g.ready:
+	case <-ctx.Done():
+		return nil, providers.Result{}, ctx.Err()
+	}
+	return g.Provider.Prepare(ctx, r)
+}
+
+// Two workers are given the same attempt by force: the lease is deleted between their claims. Both pass
+// Prepare; the journal takes one intent, and one call is made.
+func TestFenceStopsTheSecondOfTwoWorkers(t *testing.T) {
+	var gather *gathering
+	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: 300 * time.Millisecond,
+		Capabilities: &providers.Capabilities{}}, func(c *consumer.Config) {
+		gather = &gathering{Provider: c.Instances[0].Provider, n: 2, ready: make(chan struct{})}
+		c.Instances[0].Provider = gather
+	})
+	gather.meet = func() {
+		keys, err := f.rdb.Keys(context.Background(), "*:r:one").Result()
+		if err != nil || len(keys) != 1 {
+			t.Errorf("record keys %v, %v, want one", keys, err)
+			return
+		}
+		f.rdb.HDel(context.Background(), keys[0], "o", "l")
+	}
+	f.start()
+	f.start()
+	first, second := command("one", ""), command("one", "")
+	second.Metadata = map[string]string{"copy": "2"} // other bytes, the same refund
+	f.publish(first)
+	f.publish(second)
+	f.quiet()
+	if gather.here < 2 {
+		t.Fatalf("%d claims were given attempt 1, want two by force", gather.here)
+	}
+	if got, want := f.kindsOf("one"), []schemas.Kind{"dispatched", "succeeded"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	if got := len(f.provider.Movements()); got != 1 {
+		t.Errorf("%d movements of money, want 1: this provider has neither key nor lookup nor a rule of its own", got)
+	}
+}
+
+// crashing breaks off, as a dying process does, at one publish: before it is stored or after.
+type crashing struct {
+	jetstream.JetStream
+	mu     sync.Mutex
+	at     func(subject string) bool
+	before bool
+	done   bool
+}
+
+func (c *crashing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	c.mu.Lock()
+	crash := !c.done && c.at(m.Subject)
+	c.done = c.done || crash
+	c.mu.Unlock()
+	if crash && c.before {
+		panic("crash before the publish")
+	}
+	ack, err := c.JetStream.PublishMsg(ctx, m, opts...)
+	if crash {
+		panic("crash after the publish")
+	}
+	return ack, err
+}
+
+// A process dies at each step that leaves a trace. The delivery comes again and the money moves once.
+func TestCrashAtEachStep(t *testing.T) {
+	steps := []struct {
+		name    string
+		subject func(s schemas.Subjects) string
+	}{
+		{"intent", func(s schemas.Subjects) string { return s.Event(schemas.KindDispatched, provider) }},
+		{"outcome", func(s schemas.Subjects) string { return s.Event(schemas.KindSucceeded, provider) }},
+		{"deferral", func(s schemas.Subjects) string { return s.Event(schemas.KindDeferred, provider) }},
+		{"schedule", func(s schemas.Subjects) string { return s.Later(provider, "one") }},
+	}
+	for _, step := range steps {
+		for _, before := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/before=%t", step.name, before), func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:2s", "succeeded"},
+					Capabilities: canLookUp}, func(c *consumer.Config) { c.Instances[0].Timeout = 200 * time.Millisecond })
+				subject := step.subject(f.subjects)
+				crash := &crashing{before: before, at: func(s string) bool { return s == subject }}
+				f.wrap = func(js jetstream.JetStream) jetstream.JetStream { crash.JetStream = js; return crash }
+				f.start()
+				f.publish(command("one", ""))
+				f.quiet()
+				if !crash.done {
+					t.Fatal("the crash never came")
+				}
+				if kinds := f.kindsOf("one"); kinds[len(kinds)-1] != schemas.KindSucceeded {
+					t.Errorf("events %v, want succeeded at the end", kinds)
+				}
+				if got := len(f.provider.Movements()); got != 1 {
+					t.Errorf("%d movements of money, want 1", got)
+				}
+			})
+		}
+	}
+}
+
+// A shutdown lets a call in hand end and journals what it answered.
+func TestDrainRecordsWhatACallAnswered(t *testing.T) {
+	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: 700 * time.Millisecond})
+	r := f.start()
+	f.publish(command("one", ""))
+	f.eventually("the call is out", func() error { return f.reached("one", schemas.KindDispatched) })
+	if err := r.stop(); err != nil {
+		t.Fatalf("worker ended with %v", err)
+	}
+	if err := f.reached("one", schemas.KindSucceeded); err != nil {
+		t.Errorf("after the drain: %v", err)
+	}
+	if err := f.left(0, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// Redis is emptied while a call is out and while a refund is in doubt.
+func TestRedisLostInTheMiddle(t *testing.T) {
+	f := newFixture(t, scripted.Config{Outcomes: []string{"unknown_applied"}, Latency: 300 * time.Millisecond,
+		Capabilities: &providers.Capabilities{Lookup: true, LookupDelay: time.Millisecond}})
+	f.start()
+	for i := range 20 {
+		f.publish(command(fmt.Sprint("r", i), ""))
+	}
+	f.eventually("calls are out", func() error { return f.reached("r0", schemas.KindDispatched) })
+	f.mini.FlushAll()
+	for i := range 20 {
+		f.publish(command(fmt.Sprint("r", i), ""))
+	}
+	f.quiet()
+	if got := len(f.provider.Movements()); got != 20 {
+		t.Errorf("%d movements of money, want 20", got)
+	}
+	for i := range 20 {
+		if err := f.reached(fmt.Sprint("r", i), schemas.KindSucceeded); err != nil {
+			t.Error(err)
+		}
+	}
+}
