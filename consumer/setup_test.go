@@ -25,7 +25,7 @@ import (
 
 // fixture is a JetStream server, a Redis and a scripted provider; workers are started on them at will.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	nats     *server.Server
 	nc       *nats.Conn
 	js       jetstream.JetStream
@@ -40,7 +40,7 @@ type fixture struct {
 
 const provider schemas.ProviderName = "test"
 
-func newFixture(t *testing.T, script scripted.Config, tune ...func(*consumer.Config)) *fixture {
+func newFixture(t testing.TB, script scripted.Config, tune ...func(*consumer.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true,
