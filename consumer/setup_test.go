@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -36,6 +37,8 @@ type fixture struct {
 	cfg      consumer.Config
 	// wrap, when set, is put around the JetStream of workers started from then on.
 	wrap func(jetstream.JetStream) jetstream.JetStream
+	// logTo, when set, takes the whole log of workers started from then on.
+	logTo io.Writer
 }
 
 const provider schemas.ProviderName = "test"
@@ -108,7 +111,11 @@ func (f *fixture) start() *running {
 	if os.Getenv("TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(f.t.Output(), &slog.HandlerOptions{Level: level}))
+	var logTo io.Writer = f.t.Output()
+	if f.logTo != nil {
+		logTo, level = f.logTo, slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: level}))
 	w, err := consumer.New(f.cfg, js, store, consumer.Telemetry{Log: log})
 	if err != nil {
 		f.t.Fatal(err)

@@ -66,6 +66,30 @@ func (t *topology) ensure(ctx context.Context) error {
 	return nil
 }
 
+// Verify compares the streams that exist with what cfg needs and changes nothing. It returns a *TopologyError that
+// names every difference; a stream that is missing is none, because the worker creates it.
+func Verify(ctx context.Context, js jetstream.JetStream, cfg Config) error {
+	cfg = cfg.WithDefaults()
+	t := &topology{js: js, cfg: cfg, subjects: schemas.Subjects{Prefix: cfg.Prefix}}
+	var differences []Difference
+	for _, want := range t.streams() {
+		try, cancel := context.WithTimeout(ctx, topologyTry)
+		stream, err := js.Stream(try, want.Name)
+		cancel()
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+		case err != nil:
+			return fmt.Errorf("stream %s: %w", want.Name, err)
+		default:
+			differences = append(differences, t.compare(want, stream.CachedInfo().Config)...)
+		}
+	}
+	if len(differences) > 0 {
+		return &TopologyError{Differences: differences}
+	}
+	return nil
+}
+
 func (t *topology) streams() []jetstream.StreamConfig {
 	s := t.subjects
 	var commands, notices, dead, retries []string
