@@ -34,7 +34,7 @@ func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 	if done {
 		return decision
 	}
-	d.previous = seq
+	d.previous, d.attempts = seq, d.claim.Attempt
 	if decision, done := p.passGuard(ctx, d, seq); done {
 		return decision
 	}
@@ -63,23 +63,14 @@ func heldDelay(round int) time.Duration {
 }
 
 func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baseline, Decision, bool) {
-	if decision, late := p.tooLate(d); late {
-		return nil, decision, true
+	if err := p.permit(ctx, d); err != nil {
+		return nil, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
 	baseline, result, err := p.in.Provider.Prepare(callCtx, p.request(d))
 	decision, done := decidePrepared(p.situation(d), result, err)
 	return baseline, decision, done
-}
-
-// tooLate reports that a call would not end inside the lease. Nothing was journalled yet.
-func (p *processor) tooLate(d *delivery) (Decision, bool) {
-	if p.fits(d) {
-		return Decision{}, false
-	}
-	return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round,
-		Detail: "the claim's lease is too short for a call now"}, true
 }
 
 // fits reports whether a call that starts now ends inside the lease, by this process's monotonic clock.
@@ -141,6 +132,9 @@ func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Dec
 			return s.undo(heldDelay(d.round), "another refund of the payment was first"), true
 		}
 	}
+	if err := p.permit(ctx, d); err != nil {
+		return s.undo(scheduleFloor, err.Error()), true
+	}
 	if s := p.situation(d); s.expired() || !p.fits(d) {
 		return s.undo(scheduleFloor, "too late for a call"), true
 	}
@@ -163,7 +157,7 @@ func (p *processor) call(ctx context.Context, d *delivery, baseline providers.Ba
 	}
 	// The lease still runs, so a look tells at once when the refund was made. That it was not cannot be
 	// told yet: the request may still be on its way.
-	finding, lookErr := p.lookup(ctx, r)
+	finding, lookErr := p.lookup(ctx, d, r)
 	if lookErr != nil || finding.Kind != providers.Found {
 		return decision
 	}

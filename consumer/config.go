@@ -46,6 +46,8 @@ type Instance struct {
 	MaxAttempts int
 	// Backoff spaces out attempts.
 	Backoff Backoff
+	// PerSecond bounds this process's calls of the provider, lookups among them. Default 0, no bound.
+	PerSecond int
 }
 
 // Backoff is exponential with jitter: Initial, then times Multiplier up to Max; each delay is moved by up to
@@ -153,6 +155,9 @@ func (in Instance) problems(c Config) []error {
 	}
 	if in.MaxAttempts < 1 || in.MaxAttempts > 1000 {
 		wrong("maxAttempts is %d, want 1 to 1000", in.MaxAttempts)
+	}
+	if in.PerSecond < 0 || in.PerSecond > 100_000 {
+		wrong("rate is %d calls a second, want 1 to 100000, or 0 for no bound", in.PerSecond)
 	}
 	b := in.Backoff
 	if b.Initial < 0 || b.Max < b.Initial || b.Multiplier < 1 || b.Jitter < 0 || b.Jitter > 1 {

@@ -141,10 +141,15 @@ func decideAttempt(s situation) (Decision, bool) {
 	if s.claim.Attempt <= s.maxAttempts && !s.expired() {
 		return Decision{}, false
 	}
-	if !s.clean() {
-		return park(schemas.ReasonOutcomeUnknown, providers.Result{}, "no further attempt may be made"), true
+	return s.giveUp("no further attempt may be made"), true
+}
+
+// giveUp asks a person, and tells them whether an earlier attempt may have moved money.
+func (s situation) giveUp(detail string) Decision {
+	if s.clean() {
+		return park(schemas.ReasonRetriesExhausted, providers.Result{}, detail)
 	}
-	return park(schemas.ReasonRetriesExhausted, providers.Result{}, "all attempts are used up"), true
+	return park(schemas.ReasonOutcomeUnknown, providers.Result{}, detail)
 }
 
 // decidePrepared takes in what Prepare said before an attempt; it reports false when the attempt goes on.
@@ -167,10 +172,11 @@ func decideUnprepared(s situation, err error) Decision {
 	kind, problems, after := describe(err)
 	if kind == providers.Invalid {
 		if s.claim.Answer == idempotency.Fresh {
-			return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonUnsupported, Problems: problems,
-				Release: Abandon, Then: Terminate, Detail: err.Error()}
+			d := refuse(schemas.ReasonUnsupported, problems)
+			d.Detail = err.Error() + "; " + d.Detail
+			return d
 		}
-		return park(schemas.ReasonRetriesExhausted, providers.Result{}, err.Error())
+		return s.giveUp(err.Error())
 	}
 	d := Decision{Release: Abandon, Then: Later, Delay: s.wait(s.round+1, after), Round: s.round + 1, Detail: err.Error()}
 	if kind == providers.Unauthorized {
@@ -190,10 +196,7 @@ func decideCalled(s situation, r providers.Result, err error) Decision {
 		return Decision{Then: Later, Delay: max(s.claim.Until.Sub(s.now), 0) + time.Second, Detail: err.Error()}
 	}
 	if kind == providers.Invalid || s.claim.Attempt >= s.maxAttempts {
-		if s.clean() {
-			return park(schemas.ReasonRetriesExhausted, providers.Result{}, err.Error())
-		}
-		return park(schemas.ReasonOutcomeUnknown, providers.Result{}, err.Error())
+		return s.giveUp(err.Error())
 	}
 	d := s.undo(s.wait(s.claim.Attempt, after), err.Error())
 	if kind == providers.Unauthorized {
@@ -263,7 +266,7 @@ func decideFound(s situation, f providers.Finding, err error) (Decision, bool) {
 	case providers.Contradiction:
 		return park(schemas.ReasonContradiction, f.Result, f.Detail), true
 	case providers.NotFound:
-		if s.claim.Answer == idempotency.Doubt && !s.now.Before(s.conclusive) {
+		if s.claim.Answer == idempotency.Doubt && !s.conclusive.IsZero() && !s.now.Before(s.conclusive) {
 			return Decision{}, false
 		}
 	}
@@ -294,6 +297,13 @@ func decideUnasked(s situation) Decision {
 		delay = min(max(s.conclusive.Sub(s.now), scheduleFloor), delay)
 	}
 	return Decision{Release: Abandon, Then: Later, Delay: delay, Round: s.round, Detail: "it is not time to ask"}
+}
+
+// refuse rejects a command under whose claim nothing was journalled.
+func refuse(reason schemas.Reason, problems []schemas.Problem) Decision {
+	rejection := schemas.Rejection{Reason: reason, Problems: problems}
+	return Decision{Kind: schemas.KindRejected, Reason: reason, Problems: problems, Release: Abandon, Then: Terminate,
+		Detail: rejection.Error()}
 }
 
 func park(reason schemas.Reason, r providers.Result, detail string) Decision {

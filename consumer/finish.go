@@ -148,19 +148,19 @@ func (p *processor) event(d *delivery, decision Decision) (*outgoing, error) {
 	case schemas.KindDeferred:
 		e.Attempt, e.Reason, e.NotBefore = d.claim.Attempt, decision.Reason, &decision.NotBefore
 	case schemas.KindAcknowledged:
-		e.Attempt, e.ProviderRefundID = max(d.claim.Record.Attempts, 1), decision.Result.ProviderRefundID
+		e.Attempt, e.ProviderRefundID = max(d.attempts, 1), decision.Result.ProviderRefundID
 	case schemas.KindSucceeded, schemas.KindCancelled:
 		e.RefundType = schemas.RefundTypeRefund
 		if decision.Kind == schemas.KindCancelled {
 			e.RefundType = schemas.RefundTypeCancel
 		}
 		e.ProviderRefundID, e.ProviderResult = decision.Result.ProviderRefundID, decision.Result.Raw
-		e.Attempt, e.FoundBy = max(d.claim.Record.Attempts, 1), decision.FoundBy
+		e.Attempt, e.FoundBy = max(d.attempts, 1), decision.FoundBy
 	case schemas.KindFailed:
 		reissue := decision.Reason.ReissueAllowed()
 		e.Reason, e.Reissue, e.ProviderResult, e.FoundBy = decision.Reason, &reissue, decision.Result.Raw, decision.FoundBy
 	case schemas.KindParked:
-		e.Reason, e.N, e.Attempt = decision.Reason, d.history.Parks+1, d.claim.Record.Attempts
+		e.Reason, e.N, e.Attempt = decision.Reason, d.history.Parks+1, d.attempts
 	}
 	return p.outgoing(e, h)
 }

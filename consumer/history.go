@@ -54,7 +54,9 @@ func (h *history) take(e schemas.Event) {
 	case schemas.KindDispatched:
 		h.takeDispatched(e)
 	case schemas.KindAcknowledged:
-		h.Since = e.OccurredAt
+		if e.Attempt > h.clean { // else a person has vouched since that it came to nothing
+			h.Since = e.OccurredAt
+		}
 	case schemas.KindParked:
 		if h.ParkedReason == "" {
 			h.Parks, h.ParkedReason = e.N, e.Reason

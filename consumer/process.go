@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"refundworker/idempotency"
 	"refundworker/providers"
@@ -26,6 +27,8 @@ type processor struct {
 	journal *journal
 	obs     *observer
 	inHand  *inHand
+	// limit spaces out calls of the provider.
+	limit *rate.Limiter
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }
@@ -44,6 +47,8 @@ type delivery struct {
 	unsettledAt time.Time
 	// previous is the sequence of the refund's last event known.
 	previous uint64
+	// attempts is how many attempts are journalled as far as known, this delivery's own among them.
+	attempts int
 	history  history
 	walked   bool
 	// trace is what events of this delivery carry on.
@@ -116,7 +121,7 @@ func (p *processor) work(ctx context.Context, d *delivery) Decision {
 	if err != nil {
 		return Decision{Then: Nak, Delay: notReadyNak, Detail: err.Error()}
 	}
-	d.previous = d.claim.Record.Last
+	d.previous, d.attempts = d.claim.Record.Last, d.claim.Record.Attempts
 	p.obs.resume(ctx, d.claim.Record.Trace)
 	s := p.situation(d)
 	if decision, done := decideClaim(s); done {
@@ -129,8 +134,8 @@ func (p *processor) work(ctx context.Context, d *delivery) Decision {
 		return p.followUp(ctx, d)
 	case idempotency.Fresh:
 		if s.now.Sub(d.command.RequestedAt) > p.cfg.Accept {
-			return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonTooOld, Release: Abandon, Then: Terminate,
-				Problems: []schemas.Problem{{Pointer: "/requestedAt", Rule: "must not be older than " + p.cfg.Accept.String()}}}
+			return refuse(schemas.ReasonTooOld, []schemas.Problem{{Pointer: "/requestedAt",
+				Rule: "must not be older than " + p.cfg.Accept.String()}})
 		}
 	}
 	return p.attempt(ctx, d)
@@ -191,7 +196,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 		if s.now.Before(s.conclusive) && !d.scheduled {
 			return decideUnasked(s)
 		}
-		finding, err := p.lookup(ctx, p.request(d))
+		finding, err := p.lookup(ctx, d, p.request(d))
 		decision, done := decideFound(s, finding, err)
 		if done {
 			return decision
@@ -215,12 +220,25 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 	if !p.caps.Lookup {
 		return decideUnfound(s, "the provider reports by notice")
 	}
-	finding, err := p.lookup(ctx, p.request(d))
+	finding, err := p.lookup(ctx, d, p.request(d))
 	decision, _ := decideFound(s, finding, err)
 	return decision
 }
 
-func (p *processor) lookup(ctx context.Context, r providers.Request) (providers.Finding, error) {
+// permit waits for the right to call the provider, as long as a call would still end inside the lease.
+func (p *processor) permit(ctx context.Context, d *delivery) error {
+	ctx, cancel := context.WithDeadline(ctx, d.claim.Deadline.Add(-p.in.Timeout-callMargin))
+	defer cancel()
+	if err := p.limit.Wait(ctx); err != nil {
+		return fmt.Errorf("wait for the provider's rate: %w", err)
+	}
+	return nil
+}
+
+func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request) (providers.Finding, error) {
+	if err := p.permit(ctx, d); err != nil {
+		return providers.Finding{}, err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
 	return p.in.Provider.Lookup(ctx, r)

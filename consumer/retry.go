@@ -59,5 +59,9 @@ func nextDay(now time.Time, zone *time.Location) time.Time {
 		zone = time.UTC
 	}
 	y, m, d := now.In(zone).Date()
-	return time.Date(y, m, d+1, 0, 30, 0, 0, zone).UTC()
+	next := time.Date(y, m, d+1, 0, 30, 0, 0, zone)
+	if next.Day() == d { // summer time begins at midnight there: half past does not exist, and became half past eleven
+		next = next.Add(time.Hour)
+	}
+	return next.UTC()
 }

@@ -179,13 +179,14 @@ func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
 	check(found.MaxMsgsPerSubject < 0, "max messages per subject", fmt.Sprint(found.MaxMsgsPerSubject), "no limit",
 		"--max-msgs-per-subject=-1")
 	check(want.MaxAge == 0 && found.MaxAge == 0 || want.MaxAge > 0 && (found.MaxAge == 0 || found.MaxAge >= want.MaxAge),
-		"max age", age(found.MaxAge), age(want.MaxAge), "--max-age="+age(want.MaxAge))
+		"max age", age(found.MaxAge), age(want.MaxAge), "--max-age="+want.MaxAge.String())
 	check(!want.DenyDelete || found.DenyDelete, "deny delete", fmt.Sprint(found.DenyDelete), "true", "--deny-delete")
 	check(!want.DenyPurge || found.DenyPurge, "deny purge", fmt.Sprint(found.DenyPurge), "true", "--deny-purge")
 	check(!want.AllowMsgSchedules || found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
 		"true", "--allow-schedules")
 	check(want.AllowMsgSchedules || !found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
 		"false", "(schedules cannot be switched off: create the stream anew while it is empty)")
+	check(want.AllowRollup || !found.AllowRollup, "rollup", fmt.Sprint(found.AllowRollup), "false", "--no-allow-rollup")
 	check(!found.Sealed, "sealed", fmt.Sprint(found.Sealed), "false", "(a sealed stream cannot be opened again)")
 	check(!found.NoAck, "acknowledgements", "off", "on", "--ack")
 	check(t.foreign(found) == "", "subject", t.foreign(found), "subjects that begin with "+t.cfg.Prefix+".",

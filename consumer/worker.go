@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"refundworker/idempotency"
 	"refundworker/providers"
@@ -46,7 +47,7 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
 		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, obs: w.obs,
-			inHand: newInHand(), fatal: w.stop}
+			inHand: newInHand(), limit: limiter(in.PerSecond), fatal: w.stop}
 		// Retries keep slots of their own: new commands cannot starve them, nor they new commands.
 		retries := max(1, in.Concurrency/4)
 		w.lanes = append(w.lanes,
@@ -56,6 +57,14 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 				subject: subjects.Retry(in.Name), slots: retries}))
 	}
 	return w, nil
+}
+
+// limiter lets perSecond calls through, and a tenth of a second's worth at once; 0 lets all through.
+func limiter(perSecond int) *rate.Limiter {
+	if perSecond == 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/10))
 }
 
 // Setup creates missing streams and verifies the others. It returns a *TopologyError that names every
