@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -66,7 +65,12 @@ func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baselin
 	if err := p.permit(ctx, d); err != nil {
 		return nil, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
-	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
+	// A preparation that leaves no time for the call is given up, and tried again with more patience.
+	until := time.Now().Add(p.in.Timeout)
+	if last := p.lastCall(d); last.Before(until) {
+		until = last
+	}
+	callCtx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
 	baseline, result, err := p.in.Provider.Prepare(callCtx, p.request(d))
 	decision, done := decidePrepared(p.situation(d), result, err)
@@ -74,8 +78,11 @@ func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baselin
 }
 
 // fits reports whether a call that starts now ends inside the lease, by this process's monotonic clock.
-func (p *processor) fits(d *delivery) bool {
-	return time.Now().Add(p.in.Timeout + callMargin).Before(d.claim.Deadline)
+func (p *processor) fits(d *delivery) bool { return time.Now().Before(p.lastCall(d)) }
+
+// lastCall is when the last call may start that still ends inside the lease.
+func (p *processor) lastCall(d *delivery) time.Time {
+	return d.claim.Deadline.Add(-p.in.Timeout - callMargin)
 }
 
 // intent is the dispatched event: it says, before anything leaves, that a call may have left.
@@ -93,16 +100,18 @@ func (p *processor) intent(d *delivery, baseline providers.Baseline, hold *idemp
 // may go, one finds its event id taken, and stops.
 func (p *processor) journalIntent(ctx context.Context, d *delivery, intent *outgoing) (uint64, Decision, bool) {
 	taken := Decision{Then: Later, Delay: scheduleFloor, Round: d.round, Detail: "the attempt is taken"}
-	known := p.store.Gate().Highest()
+	if !p.fits(d) {
+		return 0, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round + 1,
+			Detail: "the claim's lease is too short for a call now"}, true
+	}
 	for {
-		if !p.fits(d) { // an earlier try may be stored, so nothing is released
-			return 0, Decision{Then: Later, Delay: scheduleFloor, Detail: "the intent was not stored in time"}, true
-		}
-		w, err := p.send(ctx, intent)
+		w, err := p.send(ctx, d, intent)
 		switch {
+		case errors.Is(err, errJournalBackwards):
+			return 0, taken, true
 		case err != nil:
-			if pause(ctx, publishPause) != nil {
-				return 0, Decision{Then: Nak, Delay: notReadyNak, Detail: err.Error()}, true
+			if pause(ctx, publishPause) != nil || !p.fits(d) { // it may be stored, so nothing is released
+				return 0, Decision{Then: Later, Delay: scheduleFloor, Detail: err.Error()}, true
 			}
 		case w.Duplicate:
 			stored, _, err := p.journal.at(ctx, w.Seq)
@@ -110,11 +119,7 @@ func (p *processor) journalIntent(ctx context.Context, d *delivery, intent *outg
 				return 0, taken, true
 			}
 			return w.Seq, Decision{}, false
-		case w.Seq <= known:
-			p.fatal(fmt.Errorf("%w: %d, with %d known", errJournalBackwards, w.Seq, known))
-			return 0, taken, true
 		default:
-			p.store.Gate().Saw(w.Seq)
 			return w.Seq, Decision{}, false
 		}
 	}
@@ -124,19 +129,22 @@ func (p *processor) journalIntent(ctx context.Context, d *delivery, intent *outg
 func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Decision, bool) {
 	s := p.situation(d)
 	if p.armed() {
-		granted, err := p.awaitHold(ctx, d, seq)
+		look, err := p.awaitPayment(ctx, d, seq)
 		if err != nil {
 			return s.undo(scheduleFloor, err.Error()), true
 		}
-		if !granted {
+		if look.Holder != d.command.RequestID {
 			return s.undo(heldDelay(d.round), "another refund of the payment was first"), true
 		}
 	}
 	if err := p.permit(ctx, d); err != nil {
 		return s.undo(scheduleFloor, err.Error()), true
 	}
-	if s := p.situation(d); s.expired() || !p.fits(d) {
+	switch s := p.situation(d); {
+	case s.expired() || !p.fits(d):
 		return s.undo(scheduleFloor, "too late for a call"), true
+	case p.store.Gate().Reason() != idempotency.Ready:
+		return s.undo(scheduleFloor, "claims are not answered now"), true
 	}
 	return Decision{}, false
 }

@@ -121,6 +121,9 @@ func (c Config) Validate() error {
 	if c.LeaseMargin < 2*callMargin {
 		wrong("lease margin is %s, want at least %s", c.LeaseMargin, 2*callMargin)
 	}
+	if c.RecordGrace < publishTimeout {
+		wrong("record grace is %s, want at least %s", c.RecordGrace, publishTimeout)
+	}
 	if len(c.Instances) == 0 {
 		wrong("no provider is configured")
 	}

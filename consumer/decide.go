@@ -77,9 +77,10 @@ type situation struct {
 	// conclusive is when "not found" counts; zero when it never does.
 	conclusive time.Time
 	// scheduled is set when a schedule brought the command, not a publisher.
-	scheduled bool
-	notAfter  *time.Time
-	spread    float64
+	scheduled   bool
+	requestedAt time.Time
+	notAfter    *time.Time
+	spread      float64
 
 	caps           providers.Capabilities
 	backoff        Backoff
@@ -100,7 +101,9 @@ const (
 	// busyLook bounds the wait for another claim, which usually ends long before its lease.
 	busyLook    = 5 * time.Second
 	notReadyNak = time.Second
-	parkedWeek  = 7 * 24 * time.Hour
+	parkedWeek  = idempotency.ParkedAgain
+	// prepareLimit is for how long, at least, preparations may fail before a person is asked.
+	prepareLimit = 24 * time.Hour
 	// doubtLimit is how long lookups may fail before a person is asked.
 	doubtLimit = 7 * 24 * time.Hour
 	// unauthorizedFloor keeps wrong credentials from hammering a provider.
@@ -162,7 +165,7 @@ func decidePrepared(s situation, r providers.Result, err error) (Decision, bool)
 		return Decision{}, false
 	case !s.clean():
 		// What the payment looks like now may be our own doing: only a lookup can tell.
-		return Decision{Release: Abandon, Then: Later, Delay: patience(s.now.Sub(s.since)),
+		return Decision{Release: Abandon, Then: Later, Delay: nextLook(s.since, s.now),
 			Detail: "the payment changed while an attempt is in doubt"}, true
 	}
 	return decideResult(s, r, schemas.FoundByLookup), true
@@ -176,6 +179,9 @@ func decideUnprepared(s situation, err error) Decision {
 			d.Detail = err.Error() + "; " + d.Detail
 			return d
 		}
+		return s.giveUp(err.Error())
+	}
+	if s.round >= s.maxAttempts && s.now.Sub(s.requestedAt) > prepareLimit {
 		return s.giveUp(err.Error())
 	}
 	d := Decision{Release: Abandon, Then: Later, Delay: s.wait(s.round+1, after), Round: s.round + 1, Detail: err.Error()}
@@ -226,7 +232,7 @@ func decideResult(s situation, r providers.Result, by schemas.FoundBy) Decision 
 	case providers.Declined:
 		d.Kind = schemas.KindFailed
 	case providers.Acknowledged:
-		d.Kind, d.Then, d.Delay = schemas.KindAcknowledged, Later, patience(0)
+		d.Kind, d.Then, d.Delay = schemas.KindAcknowledged, Later, nextLook(s.now, s.now)
 	case providers.NotNow:
 		return decideNotNow(s, r)
 	case providers.Partial:
@@ -287,14 +293,20 @@ func decideUnfound(s situation, detail string) Decision {
 	} else if age > doubtLimit {
 		return park(schemas.ReasonOutcomeUnknown, providers.Result{}, detail)
 	}
-	return Decision{Release: Abandon, Then: Later, Delay: patience(age), Round: s.round + 1, Detail: detail}
+	return Decision{Release: Abandon, Then: Later, Delay: nextLook(s.since, s.now), Round: s.round + 1, Detail: detail}
 }
 
-// decideUnasked holds off a duplicate that would have the provider asked before its time.
+// decideUnasked holds off a duplicate that would have the provider asked before its time. The time does not move
+// with the duplicates: each leads to the same next look.
 func decideUnasked(s situation) Decision {
-	delay := patience(s.now.Sub(s.since))
-	if s.claim.Answer == idempotency.Doubt {
-		delay = min(max(s.conclusive.Sub(s.now), scheduleFloor), delay)
+	if s.claim.Answer == idempotency.Pending {
+		d := decideUnfound(s, "it is not time to ask")
+		d.Round = s.round
+		return d
+	}
+	delay := nextLook(s.since, s.now)
+	if early := s.conclusive.Sub(s.now); early > 0 {
+		delay = min(delay, early)
 	}
 	return Decision{Release: Abandon, Then: Later, Delay: delay, Round: s.round, Detail: "it is not time to ask"}
 }

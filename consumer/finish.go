@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"refundworker/idempotency"
 	"refundworker/schemas"
 )
 
@@ -33,19 +34,37 @@ func (p *processor) outgoing(e schemas.Event, h entryHeaders) (*outgoing, error)
 	return &outgoing{event: e, msg: msg}, err
 }
 
-func (p *processor) send(ctx context.Context, out *outgoing) (written, error) {
+// send publishes an event. A sequence that is not above every one known before tells that the journal went
+// backwards: that stops the worker.
+func (p *processor) send(ctx context.Context, d *delivery, out *outgoing) (written, error) {
+	known := max(p.store.Gate().Highest(), d.claim.Pos)
 	ctx, end := p.obs.sending(ctx, out)
 	w, err := p.journal.publish(ctx, out.msg)
-	end(err)
-	if err == nil && !w.Duplicate {
-		p.obs.published(ctx, out.event)
+	if err == nil && !w.Duplicate && w.Seq <= known {
+		err = fmt.Errorf("%w: %d, with %d known", errJournalBackwards, w.Seq, known)
+		p.fatal(err)
 	}
-	return w, err
+	end(err)
+	if err != nil || w.Duplicate {
+		return w, err
+	}
+	p.store.Gate().Saw(w.Seq)
+	if out.event.Kind != schemas.KindRejected { // which is no part of the refund's chain
+		d.previous = w.Seq
+	}
+	p.obs.published(ctx, out.event)
+	return w, nil
 }
 
 // finish does what was decided: journal, release, dispose, in this order. Each step is safe to repeat, so
 // whatever fails gives the delivery back. It returns what really became of the message.
 func (p *processor) finish(ctx context.Context, d *delivery, decision Decision) Disposition {
+	decision, err := p.yield(ctx, d, decision)
+	if err != nil {
+		p.obs.log.WarnContext(ctx, "schedule not read, delivery given back", "requestId", string(d.command.RequestID),
+			"error", err.Error())
+		return p.nak(ctx, d, giveBack)
+	}
 	if err := p.record(ctx, d, decision); errors.Is(err, errContradiction) {
 		decision.Then, decision.Detail = Terminate, err.Error()
 		decision.Reason = schemas.ReasonContradiction
@@ -75,52 +94,65 @@ func (p *processor) record(ctx context.Context, d *delivery, decision Decision) 
 	if err != nil {
 		return err
 	}
-	for wait := publishPause; ; wait = min(2*wait, publishPauseMax) {
-		settled, err := p.stillUnsettled(ctx, d, decision.Kind)
-		if err == nil && !settled {
-			var w written
-			if w, err = p.send(ctx, out); err == nil {
-				return p.readBack(ctx, d, out, w)
-			}
-		} else if settled {
-			return nil // the projection has its outcome; whoever comes next finds SETTLED
+	return retryPublish(ctx, func() (bool, error) {
+		if d.claim.Held() && !decision.moved() && time.Now().After(d.claim.Deadline) {
+			// Another worker may be at it by now. Only money that moved is told after the lease.
+			return true, fmt.Errorf("%s event of %s: the lease has ended", decision.Kind, d.command.RequestID)
 		}
-		if pause(ctx, wait) != nil {
-			return fmt.Errorf("%s event of %s: %w", decision.Kind, d.command.RequestID, err)
+		if settled, err := p.settledMeanwhile(ctx, d, out); settled || err != nil {
+			return settled, err
+		}
+		w, err := p.send(ctx, d, out)
+		if err != nil {
+			return errors.Is(err, errJournalBackwards), err
+		}
+		return true, p.readBack(ctx, d, out, w)
+	})
+}
+
+// moved tells that the decision's event says that money moved.
+func (d Decision) moved() bool {
+	return d.Kind == schemas.KindSucceeded || d.Kind == schemas.KindCancelled
+}
+
+// retryPublish repeats try, ever more slowly, until it is done or ctx ends. It returns try's last error.
+func retryPublish(ctx context.Context, try func() (done bool, err error)) error {
+	for wait := publishPause; ; wait = min(2*wait, publishPauseMax) {
+		done, err := try()
+		if done || pause(ctx, wait) != nil {
+			return err
 		}
 	}
 }
 
-// stillUnsettled renews, when it is older than the outcome window, the knowledge that no outcome is there. The
-// server's duplicate window would no longer stop a second outcome by then.
-func (p *processor) stillUnsettled(ctx context.Context, d *delivery, k schemas.Kind) (settled bool, err error) {
-	if !k.Outcome() || time.Since(d.unsettledAt) < outcomeWindow {
+// settledMeanwhile renews, when it is older than the outcome window, the knowledge that no outcome is there: by
+// then the server's duplicate window would no longer stop a second one.
+func (p *processor) settledMeanwhile(ctx context.Context, d *delivery, out *outgoing) (bool, error) {
+	if !out.event.Kind.Outcome() || time.Since(d.unsettledAt) < outcomeWindow {
 		return false, nil
 	}
 	at := time.Now()
-	if reason := p.store.Gate().Reason(); reason != "" {
+	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
 		return false, fmt.Errorf("read the refund again: %s", reason)
 	}
-	record, _, err := p.store.Read(ctx, d.command.RequestID)
-	if err != nil {
+	record, pos, err := p.store.Read(ctx, d.command.RequestID)
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if !record.State.Settled() {
+	case pos < d.claim.Pos:
+		return false, fmt.Errorf("read the refund again: %s", idempotency.ProjectionBehind)
+	case !record.State.Settled():
 		d.unsettledAt = at
+		return false, nil
+	case record.State.Kind() != out.event.Kind || !record.Amount.Equal(d.command.Amount):
+		return true, errContradiction
 	}
-	return record.State.Settled(), nil
+	return true, nil
 }
 
-// readBack judges an event that was there before under the same id: the same fact is fine.
+// readBack judges an outcome that was there before under the same id: the same fact is fine.
 func (p *processor) readBack(ctx context.Context, d *delivery, out *outgoing, w written) error {
-	if !w.Duplicate {
-		if out.event.Kind != schemas.KindRejected {
-			p.store.Gate().Saw(w.Seq)
-			d.previous = w.Seq
-		}
-		return nil
-	}
-	if !out.event.Kind.Outcome() {
+	if !w.Duplicate || !out.event.Kind.Outcome() {
 		return nil
 	}
 	stored, _, err := p.journal.at(ctx, w.Seq)
@@ -177,7 +209,8 @@ func (p *processor) release(ctx context.Context, d *delivery, decision Decision)
 	case Abandon:
 		_, err = p.store.Abandon(ctx, d.claim)
 	case Undo, UndoClean:
-		_, err = p.store.Undo(ctx, d.claim, decision.Release == UndoClean, decision.Delay)
+		_, err = p.store.Undo(ctx, d.claim, idempotency.Undone{Clean: decision.Release == UndoClean,
+			Pause: decision.Delay, Last: d.previous})
 	}
 	if err != nil {
 		p.obs.log.WarnContext(ctx, "lease not given back, it runs out by itself",
@@ -226,10 +259,11 @@ func (p *processor) nak(ctx context.Context, d *delivery, delay time.Duration) D
 func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
 	defer cancel()
-	msg := p.journal.schedule(scheduled{provider: p.in.Name, id: d.command.RequestID, body: d.msg.Data(),
-		header: d.msg.Headers(), stream: d.stream, seq: d.seq, round: decision.Round,
-		at: time.Now().Add(decision.Delay)})
-	return p.keep(ctx, msg)
+	if err := p.rejectRival(ctx, d); err != nil {
+		return err
+	}
+	return p.keep(ctx, p.journal.schedule(scheduled{provider: p.in.Name, id: d.command.RequestID, body: d.msg.Data(),
+		header: d.msg.Headers(), stream: d.stream, seq: d.seq, round: decision.Round, at: time.Now().Add(decision.Delay)}))
 }
 
 // bury stores the dead letter.
@@ -247,15 +281,10 @@ func (p *processor) bury(ctx context.Context, d *delivery, decision Decision) er
 
 // keep publishes a message until it is stored or ctx ends.
 func (p *processor) keep(ctx context.Context, msg *nats.Msg) error {
-	for wait := publishPause; ; wait = min(2*wait, publishPauseMax) {
+	return retryPublish(ctx, func() (bool, error) {
 		_, err := p.journal.publish(ctx, msg)
-		if err == nil {
-			return nil
-		}
-		if pause(ctx, wait) != nil {
-			return err
-		}
-	}
+		return err == nil, err
+	})
 }
 
 // pause waits, or returns ctx's error when it ends first.

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,8 +24,12 @@ type history struct {
 	Parks        int
 	ParkedReason schemas.Reason
 
+	// Key is the idempotency key of the last attempt.
+	Key string
+	// Guarded is set when every attempt in doubt asked for the payment's hold.
+	Guarded bool
+
 	clean int
-	key   string
 }
 
 // longestChain bounds the walk: far above what a refund gathers within the journal's age.
@@ -32,27 +37,35 @@ const longestChain = 4096
 
 // history walks a refund's events back from its last one.
 func (j *journal) history(ctx context.Context, r idempotency.Record) (history, error) {
-	h := history{clean: r.Clean}
+	h := history{clean: r.Clean, Guarded: true}
 	seq := r.Last
 	for range longestChain {
 		if seq == 0 {
 			return h, nil
 		}
 		e, before, err := j.at(ctx, seq)
+		if errors.Is(err, idempotency.ErrNoEvent) {
+			h.Guarded = false
+			return h, nil // it aged out, and those before it with it
+		}
 		if err != nil {
 			return h, fmt.Errorf("walk the refund's events: %w", err)
 		}
-		h.take(e.Event)
+		h.take(e)
 		seq = before
 	}
 	return h, fmt.Errorf("walk the refund's events: more than %d: %w", longestChain, errUnreadable)
 }
 
 // take folds one event in, newest first.
-func (h *history) take(e schemas.Event) {
+func (h *history) take(entry idempotency.Entry) {
+	e := entry.Event
 	switch e.Kind {
 	case schemas.KindDispatched:
 		h.takeDispatched(e)
+		if e.Attempt > h.clean && entry.Hold == nil {
+			h.Guarded = false
+		}
 	case schemas.KindAcknowledged:
 		if e.Attempt > h.clean { // else a person has vouched since that it came to nothing
 			h.Since = e.OccurredAt
@@ -68,10 +81,10 @@ func (h *history) takeDispatched(e schemas.Event) {
 	if e.LeaseUntil != nil && e.LeaseUntil.After(h.LeaseUntil) {
 		h.LeaseUntil = *e.LeaseUntil
 	}
-	if h.key == "" {
-		h.key = e.IdempotencyKey
+	if h.Key == "" {
+		h.Key = e.IdempotencyKey
 	}
-	if e.IdempotencyKey == h.key {
+	if e.IdempotencyKey == h.Key {
 		h.KeySince = e.OccurredAt
 	}
 	if e.Attempt > h.clean {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"refundworker/idempotency"
 	"refundworker/schemas"
 )
 
@@ -58,9 +59,9 @@ func TestHistory(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := history{clean: test.clean}
 			for i := range test.events {
-				got.take(test.events[len(test.events)-1-i])
+				got.take(idempotency.Entry{Event: test.events[len(test.events)-1-i]})
 			}
-			got.clean, got.key = 0, ""
+			got.clean, got.Key, got.Guarded = 0, "", false
 			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got  %+v\nwant %+v", got, test.want)
 			}

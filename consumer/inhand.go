@@ -6,9 +6,10 @@ import (
 	"refundworker/schemas"
 )
 
-// inHand knows the commands that this process is working on. A second message with the same bytes may be
-// acknowledged at once: the first one ends only when the refund is settled or carried on by another message,
-// and if this process dies it is delivered again.
+// inHand knows the commands that this process is working on. A second message that a publisher sent with the
+// same bytes may be acknowledged at once: the one in hand ends only when the refund is settled or carried on by
+// another message, and if this process dies it is delivered again. A message that a schedule brought may be that
+// other message, so it is never acknowledged for being a second one.
 type inHand struct {
 	mu     sync.Mutex
 	bodies map[schemas.RequestID]holding
@@ -31,7 +32,8 @@ const (
 	alone meeting = iota
 	// twin: another message with the same bytes is in hand.
 	twin
-	// itself: this very message is in hand and was delivered again. Acknowledging it would forget the refund.
+	// itself: this very message is in hand and was delivered again, or a schedule brought the bytes that are in
+	// hand. Acknowledging it could forget the refund.
 	itself
 )
 
@@ -42,12 +44,13 @@ func (h *inHand) enter(id schemas.RequestID, want holding) meeting {
 	switch {
 	case !ok:
 		h.bodies[id] = want
-	case held == want:
+		return alone
+	case held.body != want.body:
+		return alone
+	case held == want, want.stream == schemas.StreamRetries:
 		return itself
-	case held.body == want.body:
-		return twin
 	}
-	return alone
+	return twin
 }
 
 func (h *inHand) leave(id schemas.RequestID, had holding) {

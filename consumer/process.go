@@ -79,7 +79,7 @@ func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
 		case twin:
 			decision = Decision{Then: Ack, Detail: "an identical command is in hand"}
 		case itself:
-			decision = Decision{Then: Nak, Delay: notReadyNak, Detail: "this delivery is in hand already"}
+			decision = Decision{Then: Nak, Delay: scheduleFloor, Detail: "the refund is in hand already"}
 		case alone:
 			defer p.inHand.leave(d.command.RequestID, mine)
 			decision = p.work(ctx, d)
@@ -90,7 +90,11 @@ func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
 
 // decode reads the command; it reports false, with what to do, for one that is not accepted.
 func (p *processor) decode(d *delivery) (Decision, bool) {
-	command, err := schemas.DecodeCommand(d.msg.Data(), schemas.Arrival{Provider: p.in.Name, Now: time.Now()})
+	arrival := schemas.Arrival{Provider: p.in.Name}
+	if !d.scheduled { // one that a schedule brings back was accepted before
+		arrival.Now = time.Now()
+	}
+	command, err := schemas.DecodeCommand(d.msg.Data(), arrival)
 	d.command = command
 	var refused *schemas.Rejection
 	var newer *schemas.NewerVersionError
@@ -101,10 +105,14 @@ func (p *processor) decode(d *delivery) (Decision, bool) {
 		return Decision{Kind: schemas.KindRejected, Reason: refused.Reason, Problems: refused.Problems, Then: Terminate,
 			Detail: refused.Error()}, false
 	case err != nil:
-		return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonMalformed, Then: Terminate,
-			Detail: err.Error()}, false
+		return unreadable(err), false
 	}
 	return Decision{}, true
+}
+
+func unreadable(err error) Decision {
+	return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonMalformed, Then: Terminate, Detail: err.Error(),
+		Problems: []schemas.Problem{{Rule: "must be readable as a command"}}}
 }
 
 // newerVersionNak is how long a command of a newer schema version waits before it is looked at again.
@@ -114,7 +122,7 @@ const newerVersionNak = 30 * time.Second
 func (p *processor) work(ctx context.Context, d *delivery) Decision {
 	fingerprint, err := d.command.Fingerprint()
 	if err != nil {
-		return Decision{Kind: schemas.KindRejected, Reason: schemas.ReasonMalformed, Then: Terminate, Detail: err.Error()}
+		return unreadable(err)
 	}
 	d.unsettledAt = time.Now()
 	d.claim, err = p.claim(ctx, d.command.RequestID, fingerprint)
@@ -133,7 +141,7 @@ func (p *processor) work(ctx context.Context, d *delivery) Decision {
 	case idempotency.Pending:
 		return p.followUp(ctx, d)
 	case idempotency.Fresh:
-		if s.now.Sub(d.command.RequestedAt) > p.cfg.Accept {
+		if !d.scheduled && s.now.Sub(d.command.RequestedAt) > p.cfg.Accept {
 			return refuse(schemas.ReasonTooOld, []schemas.Problem{{Pointer: "/requestedAt",
 				Rule: "must not be older than " + p.cfg.Accept.String()}})
 		}
@@ -181,11 +189,14 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
 	}
 	if p.armed() {
-		granted, err := p.awaitHold(ctx, d, d.claim.Record.Last)
-		if err != nil {
+		look, err := p.awaitPayment(ctx, d, d.claim.Record.Last)
+		switch {
+		case err != nil:
 			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
-		}
-		if !granted { // no attempt ever got past the guard, so none was made
+		case look.Ended > d.claim.Record.Last:
+			// The outcome may be this refund's own, journalled late: the next claim will know.
+			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: "a refund of the payment just ended"}
+		case look.Holder != d.command.RequestID && d.history.Guarded: // no attempt got past the guard: none was made
 			d.cleared, d.untouched = true, true
 			return p.attempt(ctx, d)
 		}
@@ -197,6 +208,9 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 			return decideUnasked(s)
 		}
 		finding, err := p.lookup(ctx, d, p.request(d))
+		if errors.Is(err, errRate) {
+			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
+		}
 		decision, done := decideFound(s, finding, err)
 		if done {
 			return decision
@@ -221,16 +235,22 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 		return decideUnfound(s, "the provider reports by notice")
 	}
 	finding, err := p.lookup(ctx, d, p.request(d))
+	if errors.Is(err, errRate) {
+		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
+	}
 	decision, _ := decideFound(s, finding, err)
 	return decision
 }
 
+// errRate says that the provider's rate leaves no room for a call within the lease.
+var errRate = errors.New("the provider's rate leaves no room now")
+
 // permit waits for the right to call the provider, as long as a call would still end inside the lease.
 func (p *processor) permit(ctx context.Context, d *delivery) error {
-	ctx, cancel := context.WithDeadline(ctx, d.claim.Deadline.Add(-p.in.Timeout-callMargin))
+	ctx, cancel := context.WithDeadline(ctx, p.lastCall(d))
 	defer cancel()
 	if err := p.limit.Wait(ctx); err != nil {
-		return fmt.Errorf("wait for the provider's rate: %w", err)
+		return fmt.Errorf("%w: %w", errRate, err)
 	}
 	return nil
 }
@@ -247,7 +267,9 @@ func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request
 // situation gathers what decisions may depend on.
 func (p *processor) situation(d *delivery) situation {
 	s := situation{claim: d.claim, cleared: d.cleared, round: d.round, since: d.history.Since, scheduled: d.scheduled,
-		now:      d.claim.RedisTime.Add(time.Since(d.unsettledAt)),
+		requestedAt: d.command.RequestedAt,
+		// Counted from the answer, never from before: "not found" must not count too early.
+		now:      d.claim.RedisTime.Add(time.Since(d.claim.Answered)),
 		notAfter: d.command.NotAfter, spread: rand.Float64(),
 		caps: p.caps, backoff: p.in.Backoff, maxAttempts: p.in.MaxAttempts, pendingTimeout: p.cfg.PendingTimeout}
 	if d.claim.RedisTime.IsZero() {
@@ -272,8 +294,11 @@ func (p *processor) request(d *delivery) providers.Request {
 }
 
 // idempotencyKey is the requestId, and another one after each "not now": a provider may replay an old refusal
-// under an old key. While an attempt is in doubt nothing is deferred, so its key stays.
+// under an old key. While an attempt is in doubt its own key stays, whatever was journalled since.
 func idempotencyKey(d *delivery) string {
+	if !d.cleared && d.history.Key != "" && d.claim.Answer == idempotency.Doubt {
+		return d.history.Key
+	}
 	if d.claim.Record.Deferrals == 0 {
 		return string(d.command.RequestID)
 	}
@@ -283,8 +308,9 @@ func idempotencyKey(d *delivery) string {
 // armed tells whether only one refund of a payment may run, so that its hold decides who calls.
 func (p *processor) armed() bool { return p.caps.Concurrent != providers.Unbounded }
 
-func (p *processor) awaitHold(ctx context.Context, d *delivery, seq uint64) (bool, error) {
-	ctx, cancel := context.WithDeadline(ctx, d.claim.Deadline)
+// awaitPayment waits only as long as a call, or giving the lease back, is still possible afterwards.
+func (p *processor) awaitPayment(ctx context.Context, d *delivery, seq uint64) (idempotency.PaymentLook, error) {
+	ctx, cancel := context.WithDeadline(ctx, p.lastCall(d))
 	defer cancel()
-	return p.store.AwaitHold(ctx, d.command.RequestID, p.in.Name, d.command.Payment.Reference, seq)
+	return p.store.AwaitPayment(ctx, p.in.Name, d.command.Payment.Reference, seq)
 }

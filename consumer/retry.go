@@ -23,18 +23,21 @@ func (b Backoff) delay(n int, spread float64) time.Duration {
 	return d + time.Duration((2*spread-1)*b.Jitter*float64(d))
 }
 
-// patience spaces out lookups of a refund in doubt or pending, by how long it has been so: soon at first, then
-// daily. A provider's answer may take days, and asking costs it work.
-func patience(age time.Duration) time.Duration {
-	for _, step := range []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour} {
-		if age < step {
-			return step
+// nextLook is how long to wait for the next lookup of a refund that has been in doubt or pending since a time:
+// soon at first, then daily. A provider's answer may take days, and asking costs it work. The looks stand at fixed
+// times, so that whoever asks how long, and however often, is led to the same one.
+func nextLook(since, now time.Time) time.Duration {
+	age := max(now.Sub(since), 0)
+	for _, at := range []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour} {
+		if age < at {
+			return at - age
 		}
 	}
+	step := 24 * time.Hour
 	if age < 4*time.Hour {
-		return time.Hour
+		step = time.Hour
 	}
-	return 24 * time.Hour
+	return step - age%step
 }
 
 // deferral is when to try again after a provider's "not now": its own wish, or what the reason needs.

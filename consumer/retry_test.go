@@ -41,21 +41,23 @@ func TestBackoffDelay(t *testing.T) {
 	}
 }
 
-func TestPatience(t *testing.T) {
+func TestNextLook(t *testing.T) {
 	tests := []struct{ age, want time.Duration }{
 		{-time.Hour, time.Minute},
 		{0, time.Minute},
-		{time.Minute - 1, time.Minute},
-		{time.Minute, 5 * time.Minute},
-		{5 * time.Minute, 15 * time.Minute},
-		{15 * time.Minute, time.Hour},
+		{59 * time.Second, time.Second},
+		{time.Minute, 4 * time.Minute},
+		{5 * time.Minute, 10 * time.Minute},
+		{15 * time.Minute, 45 * time.Minute},
 		{time.Hour, time.Hour},
-		{4*time.Hour - 1, time.Hour},
-		{4 * time.Hour, 24 * time.Hour},
+		{90 * time.Minute, 30 * time.Minute},
+		{4*time.Hour - 1, 1},
+		{4 * time.Hour, 20 * time.Hour},
 		{6 * 24 * time.Hour, 24 * time.Hour},
 	}
+	now := time.Now()
 	for _, test := range tests {
-		if got := patience(test.age); got != test.want {
+		if got := nextLook(now.Add(-test.age), now); got != test.want {
 			t.Errorf("after %s: got %s, want %s", test.age, got, test.want)
 		}
 	}

@@ -222,22 +222,27 @@ func (f *fixture) kindsOf(id string) []schemas.Kind {
 
 func (f *fixture) messages(stream string) uint64 {
 	f.t.Helper()
-	s, err := f.js.Stream(context.Background(), stream)
+	n, err := f.count(stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return s.CachedInfo().State.Msgs
+	return n
+}
+
+func (f *fixture) count(stream string) (uint64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	s, err := f.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.Msgs, nil
 }
 
 // quiet waits until no command and no schedule is left.
 func (f *fixture) quiet() {
 	f.t.Helper()
-	f.eventually("nothing is left to do", func() error {
-		if c, r := f.messages(schemas.StreamCommands), f.messages(schemas.StreamRetries); c+r > 0 {
-			return fmt.Errorf("%d commands and %d retries are left; events: %v", c, r, f.events())
-		}
-		return nil
-	})
+	f.eventually("nothing is left to do", func() error { return f.left(0, 0) })
 }
 
 func (f *fixture) publishWith(body []byte, headers map[string]string) {
@@ -285,7 +290,15 @@ func (f *fixture) lastEvent(id string) schemas.Event {
 }
 
 func (f *fixture) left(commands, retries uint64) error {
-	if c, r := f.messages(schemas.StreamCommands), f.messages(schemas.StreamRetries); c != commands || r != retries {
+	c, err := f.count(schemas.StreamCommands)
+	if err != nil {
+		return err
+	}
+	r, err := f.count(schemas.StreamRetries)
+	if err != nil {
+		return err
+	}
+	if c != commands || r != retries {
 		return fmt.Errorf("%d commands and %d retries are left, want %d and %d", c, r, commands, retries)
 	}
 	return nil

@@ -38,7 +38,7 @@ func (e *TopologyError) Error() string {
 // topologyTry bounds one administrative call: without a leader the server does not answer at all.
 const topologyTry = 2 * time.Second
 
-// commandsFilter and the others name the durable consumers of a provider instance.
+// The durable consumers of a provider instance.
 func durableCommands(p schemas.ProviderName) string { return "refund-commands-" + string(p) }
 func durableRetries(p schemas.ProviderName) string  { return "refund-retries-" + string(p) }
 
@@ -235,8 +235,7 @@ func (t *topology) consumerConfig(in Instance, durable, subject string) jetstrea
 		MaxDeliver: -1, MaxAckPending: 8 * in.Concurrency}
 }
 
-// consumer creates the durable consumer or brings it up to date. One that differs in how it acknowledges or
-// gives up is refused.
+// consumer creates the durable consumer or brings it up to date.
 func (t *topology) consumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	try, cancel := context.WithTimeout(ctx, topologyTry)
 	defer cancel()

@@ -101,11 +101,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// stop ends the worker with the first fatal error.
+// stop ends the worker with the first fatal error. What is in hand makes no further call.
 func (w *Worker) stop(err error) {
 	if err == nil {
 		return
 	}
+	w.store.Gate().Stop()
 	select {
 	case w.fatal <- err:
 	default:

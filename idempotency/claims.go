@@ -56,12 +56,15 @@ type Claim struct {
 	Attempt int
 	// Until is the lease's end, or what a busy, parked or waiting refund waits for, in Redis's time.
 	Until time.Time
+	// Answered is when the answer came, on this process's clock: Redis's time is counted on from here.
+	Answered time.Time
 	// RedisTime and Pos are Redis's clock and the projection's position when the claim was answered.
 	RedisTime time.Time
 	Pos       uint64
 	// Deadline is the end of the lease on this process's monotonic clock, counted from before the claim was sent.
 	Deadline time.Time
-	// Record is what the journal says about the refund, as far as it was applied.
+	// Record is what the journal says about the refund, as far as it was applied. Its Last may be ahead of
+	// that, by what the last owner said it journalled.
 	Record Record
 }
 
@@ -88,6 +91,7 @@ func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fing
 	if err != nil {
 		return claim, fmt.Errorf("claim %s: %w", id, err)
 	}
+	claim.Answered = time.Now()
 	if err := claim.read(reply); err != nil {
 		return claim, fmt.Errorf("claim %s: %w", id, err)
 	}
@@ -126,23 +130,32 @@ func (c *Claim) read(reply any) error {
 // Abandon gives the lease back when nothing was journalled under the claim. It changes nothing else. It
 // reports false when the lease had already ended.
 func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
-	return s.release(ctx, c, 0, 0)
+	return s.release(ctx, c, 0, 0, 0)
 }
 
 // Undo gives the lease back after the attempt was journalled and surely did nothing. With clean set, every
 // attempt up to the claim's own counts as having done nothing: true only when the claim was FRESH or RETRY,
 // or when what was in doubt before has been looked up conclusively under this very claim. Until pause has
-// passed, claims answer WAIT, so that duplicates do not cut a backoff short.
-func (s *Store) Undo(ctx context.Context, c Claim, clean bool, pause time.Duration) (bool, error) {
-	if clean {
-		return s.release(ctx, c, c.Attempt, pause)
+// passed, claims answer WAIT, so that duplicates do not cut a backoff short. Last is the sequence of the
+// attempt's event, for the next claim to go on from.
+func (s *Store) Undo(ctx context.Context, c Claim, u Undone) (bool, error) {
+	if u.Clean {
+		return s.release(ctx, c, c.Attempt, u.Pause, u.Last)
 	}
-	return s.release(ctx, c, 0, pause)
+	return s.release(ctx, c, 0, u.Pause, u.Last)
 }
 
-func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, pause time.Duration) (bool, error) {
+// Undone says what an undone attempt leaves behind.
+type Undone struct {
+	Clean bool
+	Pause time.Duration
+	Last  uint64
+}
+
+func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, pause time.Duration, last uint64) (bool, error) {
 	key, _ := s.recordKey(c.RequestID)
-	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, cleanUpTo, pause.Milliseconds())
+	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, cleanUpTo, pause.Milliseconds(),
+		last)
 	if err != nil {
 		return false, fmt.Errorf("release %s: %w", c.RequestID, err)
 	}

@@ -145,7 +145,7 @@ func TestUndo(t *testing.T) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
 		undo := func(c Claim, clean bool, pause time.Duration) {
 			t.Helper()
-			if given, err := s.store.Undo(t.Context(), c, clean, pause); !given || err != nil {
+			if given, err := s.store.Undo(t.Context(), c, Undone{Clean: clean, Pause: pause}); !given || err != nil {
 				t.Fatalf("undo: %t, %v", given, err)
 			}
 		}
@@ -165,6 +165,15 @@ func TestUndo(t *testing.T) {
 			if c := s.claim("early"); c.Answer != Retry || c.Attempt != 2 {
 				t.Errorf("%s with attempt %d, want RETRY with 2: the released claim's event must not lease again",
 					c.Answer, c.Attempt)
+			}
+		})
+		t.Run("the next claim goes on from what the owner journalled", func(t *testing.T) {
+			c := s.claim("last")
+			if _, err := s.store.Undo(t.Context(), c, Undone{Clean: true, Last: 700}); err != nil {
+				t.Fatal(err)
+			}
+			if c := s.claim("last"); c.Record.Last != 700 {
+				t.Errorf("last event %d, want 700", c.Record.Last)
 			}
 		})
 		t.Run("not clean", func(t *testing.T) {

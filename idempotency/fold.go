@@ -96,8 +96,12 @@ func (b *batch) apply(e Entry) {
 		return
 	}
 	key, partition := b.store.recordKey(e.Event.RequestID)
+	record := b.changes[key]
 	if e.Seq > b.left[partition].Seq {
-		b.applyRecord(b.changes[key], e)
+		b.applyRecord(record, e)
+	}
+	if e.Event.Kind == schemas.KindDispatched && record.record.State.Settled() && record.record.Last < e.Seq {
+		return // an intent after the refund's own outcome must hold nothing: no outcome would end it
 	}
 	if key, partition, ok := b.store.paymentOf(e); ok && e.Seq > b.left[partition].Seq {
 		c := b.changes[key]

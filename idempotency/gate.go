@@ -19,11 +19,13 @@ const (
 	ProjectionBehind   Reason = "projection_behind"
 	ProjectionLags     Reason = "projection_lags"
 	JournalUnreachable Reason = "journal_unreachable"
+	// Stopped is for good: this process must not go on.
+	Stopped Reason = "stopped"
 )
 
 // Reasons lists every reason but Ready.
 var Reasons = []Reason{Starting, RedisUnreachable, RedisClock, RedisEvicts, ProjectionMissing, ProjectionBehind,
-	ProjectionLags, JournalUnreachable}
+	ProjectionLags, JournalUnreachable, Stopped}
 
 // Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
 // there is work. While it has a Reason, no claim is answered. It is safe for concurrent use.
@@ -101,8 +103,10 @@ func (g *Gate) saw(seq uint64, now time.Time) {
 		return
 	}
 	g.highest = seq
-	// One mark a second is enough to bound the lag, and keeps the list short.
+	// One mark a second is enough to bound the lag, and keeps the list short: what comes within the second
+	// counts as known since its beginning.
 	if n := len(g.marks); n > 0 && now.Sub(g.marks[n-1].known) < time.Second {
+		g.marks[n-1].seq = seq
 		return
 	}
 	if seq > g.applied {
@@ -120,6 +124,13 @@ func (g *Gate) Lag() uint64 {
 	return g.highest - g.applied
 }
 
+// Stop closes the gate for good: what is in hand makes no further call.
+func (g *Gate) Stop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.set(Stopped)
+}
+
 // distrust closes the gate until the next look.
 func (g *Gate) distrust() {
 	g.mu.Lock()
@@ -130,7 +141,7 @@ func (g *Gate) distrust() {
 }
 
 func (g *Gate) set(r Reason) {
-	if r != g.reason {
+	if r != g.reason && g.reason != Stopped {
 		g.reason = r
 		close(g.changed)
 		g.changed = make(chan struct{})
@@ -203,9 +214,6 @@ func (g *Gate) judge(l look) Reason {
 	g.applied = lowest
 	for len(g.marks) > 0 && g.marks[0].seq <= lowest {
 		g.marks = g.marks[1:]
-	}
-	if len(g.marks) == 0 && g.highest > lowest {
-		g.marks = append(g.marks, mark{seq: g.highest, known: l.at})
 	}
 	if !g.started || lowest < g.start {
 		return Starting

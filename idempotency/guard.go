@@ -67,6 +67,8 @@ func (s *Store) paymentOf(e Entry) (key string, partition int, ok bool) {
 type PaymentLook struct {
 	// Holder is the refund that holds the payment; empty when none does.
 	Holder schemas.RequestID
+	// Ended is the sequence of the last outcome of one of the payment's refunds; 0 when there was none.
+	Ended uint64
 	// At is the journal position as of which this was so.
 	At uint64
 }
@@ -85,27 +87,29 @@ func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, referen
 	if at.missing() {
 		return PaymentLook{}, fmt.Errorf("look at payment: %s", ProjectionMissing)
 	}
-	return PaymentLook{Holder: readPayment(values.Val()).Holder, At: at.Seq}, nil
+	seen := readPayment(values.Val())
+	return PaymentLook{Holder: seen.Holder, Ended: seen.Ended, At: at.Seq}, nil
 }
 
-// AwaitHold waits until the event at seq is applied and tells whether the refund holds the payment then. A
-// hold, once granted, ends only with the refund's own outcome.
-func (s *Store) AwaitHold(ctx context.Context, id schemas.RequestID, p schemas.ProviderName, reference string,
-	seq uint64) (bool, error) {
+// AwaitPayment looks at a payment once the event at seq is applied. A hold, once granted, ends only with the
+// refund's own outcome: a refund that does not hold the payment then, while no outcome came after seq, was
+// never granted it by an event up to seq.
+func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, reference string,
+	seq uint64) (PaymentLook, error) {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		select {
 		case <-ctx.Done():
-			return false, fmt.Errorf("wait for the payment's hold: %w", ctx.Err())
+			return PaymentLook{}, fmt.Errorf("wait for the payment's hold: %w", ctx.Err())
 		case <-wait.C:
 		}
 		look, err := s.LookPayment(ctx, p, reference)
 		if err != nil {
-			return false, err
+			return PaymentLook{}, err
 		}
 		if look.At >= seq {
-			return look.Holder == id, nil
+			return look, nil
 		}
 		wait.Reset(pause)
 	}

@@ -19,11 +19,11 @@ func asksHold(lookedAt uint64) func(*Entry) {
 
 func (s *system) holds(id schemas.RequestID, seq uint64) bool {
 	s.t.Helper()
-	granted, err := s.store.AwaitHold(s.t.Context(), id, "bank", "4922", seq)
+	look, err := s.store.AwaitPayment(s.t.Context(), "bank", "4922", seq)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return granted
+	return look.Holder == id
 }
 
 // The journal's order decides who holds a payment, and a rebuild decides the same.
@@ -54,6 +54,10 @@ func TestHoldOfAPayment(t *testing.T) {
 		}
 		if seq := intent("b", 4, 0); !s.holds("b", seq) {
 			t.Error("a refund lost its own hold by a further attempt")
+		}
+		s.add(event("c", schemas.KindFailed, p))
+		if seq := intent("c", 1, 0); s.holds("c", seq) || !s.holds("b", seq) {
+			t.Error("an intent after its own refund's outcome took the hold, which nothing would end")
 		}
 		rebuilds := s.store.Stats().Rebuilds
 		rdb.FlushAll(t.Context())

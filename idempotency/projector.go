@@ -185,8 +185,8 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// unbroken tells whether the entries follow what was applied, and one another, without a gap. Only the
-// oldest events may be missing, because they age out.
+// unbroken tells whether the entries follow what was applied, and one another, without a gap, and can all be
+// read: an outcome that is passed over would be paid again. Only the oldest may be missing, for they age out.
 func (p *Projector) unbroken(ctx context.Context, entries []Entry) error {
 	next := p.lowest().Seq + 1
 	for _, e := range entries {
@@ -199,6 +199,9 @@ func (p *Projector) unbroken(ctx context.Context, entries []Entry) error {
 				return &JournalError{Found: fmt.Sprintf("events %d to %d are gone", next, e.Seq-1),
 					Position: p.lowest().Seq}
 			}
+		}
+		if e.Event.Kind == "" {
+			return &JournalError{Found: fmt.Sprintf("this version cannot read event %d", e.Seq), Position: p.lowest().Seq}
 		}
 		next = e.Seq + 1
 	}

@@ -23,7 +23,7 @@ const (
 	StateFailed       State = "f"
 )
 
-var stateOf = map[schemas.Kind]State{
+var stateAfter = map[schemas.Kind]State{
 	schemas.KindDispatched:   StateDispatched,
 	schemas.KindDeferred:     StateDeferred,
 	schemas.KindAcknowledged: StateAcknowledged,
@@ -41,7 +41,7 @@ func (s State) Settled() bool {
 
 // Kind is the kind of event that leads to the state; empty for StateNone.
 func (s State) Kind() schemas.Kind {
-	for kind, state := range stateOf {
+	for kind, state := range stateAfter {
 		if state == s {
 			return kind
 		}
@@ -49,15 +49,15 @@ func (s State) Kind() schemas.Kind {
 	return ""
 }
 
-// parkedAgain is how long a parked refund waits before it is journalled as parked again.
-const parkedAgain = 7 * 24 * time.Hour
+// ParkedAgain is how long a parked refund waits before it is journalled as parked again.
+const ParkedAgain = 7 * 24 * time.Hour
 
 // Entry is one stored event as the projection needs it.
 type Entry struct {
 	// Seq is the stream sequence and ID the event id, which is its message id.
 	Seq uint64
 	ID  string
-	// Event is the decoded body. A zero Kind marks an event that could not be read; it moves the position only.
+	// Event is the decoded body. A zero Kind marks an event that could not be read; projecting stops there.
 	Event schemas.Event
 	// Owner is the token of the claim under which the event was written; empty when there was none.
 	Owner string
@@ -128,7 +128,7 @@ func (r Record) legal(k schemas.Kind) bool {
 	case schemas.KindResumed:
 		return r.State == StateParked
 	}
-	_, known := stateOf[k]
+	_, known := stateAfter[k]
 	return known && !r.State.Settled()
 }
 
@@ -161,12 +161,12 @@ func (r *Record) move(e schemas.Event) {
 	if e.Kind == schemas.KindDispatched && (r.State == StateParked || r.State == StateAcknowledged) {
 		return
 	}
-	r.State, r.Due = stateOf[e.Kind], time.Time{}
+	r.State, r.Due = stateAfter[e.Kind], time.Time{}
 	switch {
 	case e.Kind == schemas.KindDeferred && e.NotBefore != nil:
 		r.Due = *e.NotBefore
 	case e.Kind == schemas.KindParked:
-		r.Due = e.OccurredAt.Add(parkedAgain)
+		r.Due = e.OccurredAt.Add(ParkedAgain)
 	}
 }
 

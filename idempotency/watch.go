@@ -71,10 +71,8 @@ func (s *Store) lookSoon() {
 }
 
 func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
-	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
-	defer cancel()
 	now, known := time.Now(), s.gate.Highest() // read before the stream is: it grows meanwhile
-	if state, err := journal.State(ctx); err == nil {
+	if state, err := stateOf(ctx, journal); err == nil {
 		if state.Last < known {
 			return &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d",
 				state.Last, known), Position: known}
@@ -85,7 +83,16 @@ func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 	return nil
 }
 
+// stateOf asks the stream, within a time of its own: a server that hangs must not hide the other one.
+func stateOf(ctx context.Context, journal Journal) (JournalState, error) {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	return journal.State(ctx)
+}
+
 func (s *Store) look(ctx context.Context) look {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
 	l := look{}
 	positions, redisTime, err := s.positions(ctx)
 	l.at = time.Now()

@@ -35,7 +35,7 @@ for k = 2, #KEYS do
   if expiry == '0' then
     redis.call('PERSIST', key)
   else
-    redis.call('HDEL', key, 'o', 'l', 'x', 'b')
+    redis.call('HDEL', key, 'o', 'l', 'x', 'b', 'y')
     redis.call('PEXPIREAT', key, expiry)
   end
 end

@@ -9,14 +9,18 @@ if pos < 0 or pos < tonumber(ARGV[4]) then
   return {'NOT_READY', now, pos, 0, 0}
 end
 
-local r = redis.call('HMGET', KEYS[1], 'f', 's', 'a', 'c', 'd', 'u', 't', 'm', 'v', 'q', 'o', 'l', 'b')
+local r = redis.call('HMGET', KEYS[1], 'f', 's', 'a', 'c', 'd', 'u', 't', 'm', 'v', 'q', 'o', 'l', 'b', 'y')
 local fingerprint, state = r[1], r[2] or ''
 local attempts, clean = tonumber(r[3] or 0), tonumber(r[4] or 0)
 local due, owner, lease, pause = tonumber(r[6] or 0), r[11], tonumber(r[12] or 0), tonumber(r[13] or 0)
 
+-- What the last owner journalled may not be applied yet; it is this refund's last event all the same.
+local last = math.max(tonumber(r[10] or 0), tonumber(r[14] or 0))
+
 local function answer(name, untilms)
   local out = {name, now, pos, math.max(attempts, clean) + 1, untilms}
-  for i = 1, 10 do out[5 + i] = r[i] or '' end
+  for i = 1, 9 do out[5 + i] = r[i] or '' end
+  out[15] = string.format('%d', last)
   return out
 end
 
