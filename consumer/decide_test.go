@@ -13,18 +13,18 @@ import (
 )
 
 var (
-	noon   = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	hour   = time.Hour
-	week   = 7 * 24 * time.Hour
-	plain  = errors.New("connection reset")
-	answer = &schemas.ProviderResult{Scope: "test", Code: "51"}
+	noon     = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	hour     = time.Hour
+	week     = 7 * 24 * time.Hour
+	errReset = errors.New("connection reset")
+	answer   = &schemas.ProviderResult{Scope: "test", Code: "51"}
 
-	unknown      = &providers.Error{Kind: providers.Unknown, Op: "refund", Err: plain}
-	unavailable  = &providers.Error{Kind: providers.Unavailable, Op: "refund", Err: plain}
-	rateLimited  = &providers.Error{Kind: providers.RateLimited, Op: "refund", Err: plain, RetryAfter: 40 * time.Second}
-	greedy       = &providers.Error{Kind: providers.RateLimited, Op: "refund", Err: plain, RetryAfter: 9 * time.Hour}
-	invalid      = &providers.Error{Kind: providers.Invalid, Op: "refund", Err: plain, Problems: badOptions}
-	unauthorized = &providers.Error{Kind: providers.Unauthorized, Op: "refund", Err: plain}
+	unknown      = &providers.Error{Kind: providers.Unknown, Op: "refund", Err: errReset}
+	unavailable  = &providers.Error{Kind: providers.Unavailable, Op: "refund", Err: errReset}
+	rateLimited  = &providers.Error{Kind: providers.RateLimited, Op: "refund", Err: errReset, RetryAfter: 40 * time.Second}
+	greedy       = &providers.Error{Kind: providers.RateLimited, Op: "refund", Err: errReset, RetryAfter: 9 * time.Hour}
+	invalid      = &providers.Error{Kind: providers.Invalid, Op: "refund", Err: errReset, Problems: badOptions}
+	unauthorized = &providers.Error{Kind: providers.Unauthorized, Op: "refund", Err: errReset}
 	badOptions   = []schemas.Problem{{Pointer: "/options/x", Rule: "unknown field"}}
 
 	succeeded    = providers.Result{Status: providers.Succeeded, ProviderRefundID: "r-1", Raw: answer}
@@ -160,7 +160,7 @@ var preparedRules = []row{
 		Decision{Kind: "failed", Reason: "not_refundable", FoundBy: "lookup", Result: declined, Then: Ack}, false},
 	{"prepare: not now defers", prepared(busy, nil), in(idempotency.Fresh), Decision{Kind: "deferred",
 		Reason: "provider_busy", Result: busy, NotBefore: noon.Add(90 * time.Second), Then: Later, Delay: 90 * time.Second}, false},
-	{"prepare: unknown moved nothing: come again", prepared(providers.Result{}, plain), in(idempotency.Fresh),
+	{"prepare: unknown moved nothing: come again", prepared(providers.Result{}, errReset), in(idempotency.Fresh),
 		Decision{Release: Abandon, Then: Later, Delay: 8 * time.Second, Round: 4}, false},
 	{"prepare: unavailable backs off by rounds", prepared(providers.Result{}, unavailable), in(idempotency.Retry),
 		Decision{Release: Abandon, Then: Later, Delay: 8 * time.Second, Round: 4}, false},
@@ -179,7 +179,7 @@ var preparedRules = []row{
 var calledRules = []row{
 	{"call: unknown keeps the lease and comes after it", called(providers.Result{}, unknown), in(idempotency.Fresh),
 		Decision{Then: Later, Delay: 31 * time.Second}, false},
-	{"call: an unclassified error is unknown", called(providers.Result{}, plain), in(idempotency.Retry),
+	{"call: an unclassified error is unknown", called(providers.Result{}, errReset), in(idempotency.Retry),
 		Decision{Then: Later, Delay: 31 * time.Second}, false},
 	{"call: unknown at the last attempt is neither failed nor parked yet", called(providers.Result{}, unknown),
 		in(idempotency.Retry, number(3)), Decision{Then: Later, Delay: 31 * time.Second}, false},

@@ -120,8 +120,8 @@ var (
 	everyResult = []providers.Result{{}, succeeded, cancelled, acknowledged, declined, busy, partial, {Status: 99},
 		{Status: providers.NotNow, Reason: schemas.ReasonDayEnd},
 		{Status: providers.NotNow, Reason: schemas.ReasonInsufficientBalance}}
-	everyError = []error{nil, plain, fmt.Errorf("wrapped: %w", unknown), unknown, unavailable, rateLimited, greedy,
-		invalid, unauthorized, &providers.Error{Kind: 99, Err: plain}}
+	everyError = []error{nil, errReset, fmt.Errorf("wrapped: %w", unknown), unknown, unavailable, rateLimited, greedy,
+		invalid, unauthorized, &providers.Error{Kind: 99, Err: errReset}}
 	everyFinding = []providers.FindingKind{providers.NoFinding, providers.Found, providers.NotFound, providers.TooEarly,
 		providers.Contradiction, 99}
 )

@@ -29,6 +29,7 @@ func New(cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bbmsl settings: privateKey: %w", err)
 	}
+	cfg.PrivateKey = "" // fmt does not ask a secret inside a private field how it wants to be printed
 	return &Provider{cfg: cfg, key: key, http: providers.NewHTTPClient(cfg.HTTP)}, nil
 }
 

@@ -158,13 +158,27 @@ func TestParseKey(t *testing.T) {
 
 func TestConfigHidesTheKey(t *testing.T) {
 	cfg := Config{PrivateKey: "very-secret"}
-	asJSON, err := json.Marshal(cfg)
+	asJSON, err := json.Marshal(cfg.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, got := range []string{fmt.Sprintf("%v %+v %#v %s", cfg, cfg, cfg, cfg.PrivateKey), string(asJSON)} {
 		if strings.Contains(got, "very-secret") {
 			t.Errorf("the key is printed: %s", got)
+		}
+	}
+}
+
+func TestProviderHidesTheKey(t *testing.T) {
+	key := readVector[vectorKeys](t, "keys.json").Merchant.PrivateKey.Reveal()
+	p, err := New(Config{BaseURL: "https://localhost", MerchantID: "1", PrivateKey: providers.Secret(key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := strings.Split(key, "\n")[1]
+	for _, got := range []string{fmt.Sprintf("%v", p), fmt.Sprintf("%+v", p), fmt.Sprintf("%#v", p)} {
+		if strings.Contains(got, body) {
+			t.Error("the provider prints the merchant's key")
 		}
 	}
 }

@@ -1,0 +1,60 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+# How long each fuzz target runs.
+FUZZTIME ?= 60s
+# How long one package's tests may take, and all of them together.
+TEST_TIMEOUT ?= 20m
+TEST_TOTAL ?= 45m
+
+.PHONY: help
+help: ## show this text
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: run
+run: ## play sample refunds with embedded servers and a simulated provider
+	$(GO) run ./cmd/refundworker demo
+
+.PHONY: build
+build: ## build bin/refundworker
+	$(GO) build -trimpath -ldflags "-X main.buildVersion=$(VERSION)" -o bin/refundworker ./cmd/refundworker
+
+.PHONY: test
+test: needs ## run every test with the race detector, against a real redis-server too
+	timeout $(TEST_TOTAL) $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: check
+check: ## check form, vet, staticcheck, go.mod and the import floors
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) build -C .tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) test -count=1 -run '^TestArch' ./cmd/refundworker
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME
+	@for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+# The race detector needs a C compiler, and some tests a real Redis. Services are not started.
+.PHONY: needs
+needs:
+	@missing=(); \
+	command -v redis-server >/dev/null || missing+=(redis-server); \
+	command -v cc >/dev/null || command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "make test needs: $${missing[*]}. Install them first, for example: sudo apt-get install $${missing[*]}" \
+	    "(Redis 7.0 or newer; without root put a redis-server built from source on PATH)" >&2; \
+	  exit 1; \
+	fi; \
+	apt-get update </dev/null; \
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$${missing[@]}" </dev/null

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	listenerHeader = 5 * time.Second
+	listenerRead   = 30 * time.Second
+	listenerIdle   = 2 * time.Minute
+	listenerGrace  = 5 * time.Second
+)
+
+// listener is one HTTP server of this process.
+type listener struct {
+	// address is where it really listens.
+	address string
+	server  *http.Server
+	done    chan struct{}
+}
+
+// listen serves HTTP until close. Answers have no deadline of their own: a handler that streams sets one.
+func listen(address string, handler http.Handler) (*listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	s := &listener{address: l.Addr().String(), done: make(chan struct{}), server: &http.Server{Handler: handler,
+		ReadHeaderTimeout: listenerHeader, ReadTimeout: listenerRead, IdleTimeout: listenerIdle}}
+	go func() {
+		defer close(s.done)
+		_ = s.server.Serve(l) // it always ends with close
+	}()
+	return s, nil
+}
+
+// close lets running requests end, for a while.
+func (l *listener) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), listenerGrace)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		_ = l.server.Close()
+	}
+	<-l.done
+}
+
+// adminHandler answers those who watch the process: is it alive, does it work, and how is it doing.
+func adminHandler(readiness func() []string, metrics *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]bool{"alive": true})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if reasons := readiness(); len(reasons) > 0 {
+			answer(w, http.StatusServiceUnavailable, readyAnswer{Reasons: reasons})
+			return
+		}
+		answer(w, http.StatusOK, readyAnswer{Ready: true})
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	return mux
+}
+
+type readyAnswer struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the caller may be gone
+}
