@@ -255,15 +255,28 @@ func (p *processor) nak(ctx context.Context, d *delivery, delay time.Duration) D
 	return Nak
 }
 
-// schedule stores the message that carries the command on. One per refund: a new one replaces the one before.
+// schedule stores the message that carries the command on. One per refund: a new one replaces the one before. Where
+// a duplicate finds one that fires no later, that one carries the refund: however many come, and when, they put
+// nothing off.
 func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
 	defer cancel()
-	if err := p.rejectRival(ctx, d); err != nil {
+	before, err := p.standingOf(ctx, d)
+	if err != nil {
 		return err
 	}
+	at := wholeSecond(time.Now().Add(decision.Delay))
+	switch {
+	case before == nil:
+	case before.rival:
+		if err := p.rejectRival(ctx, d, before); err != nil {
+			return err
+		}
+	case !d.scheduled && !before.due().IsZero() && !before.due().After(at):
+		return nil
+	}
 	return p.keep(ctx, p.journal.schedule(scheduled{provider: p.in.Name, id: d.command.RequestID, body: d.msg.Data(),
-		header: d.msg.Headers(), stream: d.stream, seq: d.seq, round: decision.Round, at: time.Now().Add(decision.Delay)}))
+		header: d.msg.Headers(), stream: d.stream, seq: d.seq, round: decision.Round, at: at}))
 }
 
 // bury stores the dead letter.

@@ -13,19 +13,26 @@ import (
 	"refundworker/schemas"
 )
 
-// rival is a schedule under this refund's requestId that carries other content. It can come about only while
-// nothing is journalled about the requestId and Redis has lost the first content's claim. A new schedule would
-// replace it, and its command would be forgotten.
-type rival struct {
+// standing is the schedule under this refund's requestId that a new one would replace.
+type standing struct {
 	command schemas.Command
 	body    []byte
 	header  nats.Header
 	subject string
 	seq     uint64
+	// rival tells that it carries other content. That can come about only while nothing is journalled about the
+	// requestId and Redis has lost the first content's claim. Replaced, its command would be forgotten.
+	rival bool
 }
 
-// rivalOf reads the schedule that a new one would replace; nil when there is none, or one of the same content.
-func (p *processor) rivalOf(ctx context.Context, d *delivery) (*rival, error) {
+// due is when the schedule fires; the zero time when it does not say.
+func (s *standing) due() time.Time {
+	at, _ := time.Parse("@at "+time.RFC3339, s.header.Get(jetstream.ScheduleHeader))
+	return at
+}
+
+// standingOf reads the schedule that a new one would replace; nil when there is none.
+func (p *processor) standingOf(ctx context.Context, d *delivery) (*standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	stream, err := p.journal.js.Stream(ctx, schemas.StreamRetries)
@@ -48,10 +55,11 @@ func (p *processor) rivalOf(ctx context.Context, d *delivery) (*rival, error) {
 		return nil, err
 	}
 	theirs, err := other.Fingerprint()
-	if err != nil || mine == theirs {
+	if err != nil {
 		return nil, err
 	}
-	return &rival{command: other, body: raw.Data, header: raw.Header, subject: raw.Subject, seq: raw.Sequence}, nil
+	return &standing{command: other, body: raw.Data, header: raw.Header, subject: raw.Subject, seq: raw.Sequence,
+		rival: mine != theirs}, nil
 }
 
 // yield gives way to a rival that was first, where nothing is journalled about the requestId.
@@ -59,8 +67,8 @@ func (p *processor) yield(ctx context.Context, d *delivery, decision Decision) (
 	if decision.Then != Later || decision.Delay < scheduleFloor || decision.Kind != "" || d.previous > 0 {
 		return decision, nil
 	}
-	r, err := p.rivalOf(context.WithoutCancel(ctx), d)
-	if err != nil || r == nil {
+	r, err := p.standingOf(context.WithoutCancel(ctx), d)
+	if err != nil || r == nil || !r.rival {
 		return decision, err
 	}
 	fingerprint, err := r.command.Fingerprint()
@@ -73,11 +81,7 @@ func (p *processor) yield(ctx context.Context, d *delivery, decision Decision) (
 }
 
 // rejectRival rejects a rival whose requestId the journal has given to this delivery's content.
-func (p *processor) rejectRival(ctx context.Context, d *delivery) error {
-	r, err := p.rivalOf(ctx, d)
-	if err != nil || r == nil {
-		return err
-	}
+func (p *processor) rejectRival(ctx context.Context, d *delivery, r *standing) error {
 	mine, err := d.command.Fingerprint()
 	if err != nil {
 		return err

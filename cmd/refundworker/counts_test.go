@@ -29,7 +29,7 @@ func (p *processes) publishAll(js jetstream.JetStream, refunds, copies int) {
 	subject := schemas.Subjects{}.Command("bbmsl-hk")
 	futures := make([]jetstream.PubAckFuture, 0, len(bodies))
 	for _, body := range bodies {
-		future, err := js.PublishAsync(subject, body)
+		future, err := js.PublishAsync(subject, body, jetstream.WithStallWait(time.Minute))
 		if err != nil {
 			p.t.Fatal(err)
 		}
