@@ -182,3 +182,28 @@ func TestRedisLostInTheMiddle(t *testing.T) {
 		}
 	}
 }
+
+// Another refund of the payment ends while one is in doubt. That settles nothing about the one in doubt, and does
+// not hold it up.
+func TestDoubtGoesOnWhenAnotherRefundEnds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, scripted.Config{Outcomes: []string{"unknown_lost", "succeeded"}, Capabilities: &providers.Capabilities{
+		Lookup: true, LookupDelay: time.Millisecond, Concurrent: providers.OneAtATime}},
+		func(c *consumer.Config) { c.Instances[0].Timeout = 200 * time.Millisecond })
+	f.start()
+	f.publish(command("doubt", ""))
+	f.eventually("the first call is out", func() error { return f.reached("doubt", schemas.KindDispatched) })
+	other := command("other", "")
+	other.Payment.Reference = "pay-doubt"
+	other.RequestedAt = other.RequestedAt.Add(-time.Hour)
+	past := other.RequestedAt.Add(time.Minute)
+	other.NotAfter = &past
+	f.publish(other)
+	f.quiet()
+	if err := f.reached("other", schemas.KindFailed); err != nil {
+		t.Error(err)
+	}
+	if err := f.reached("doubt", schemas.KindSucceeded); err != nil || len(f.provider.Movements()) != 1 {
+		t.Errorf("%v, %d movements; want succeeded with 1", err, len(f.provider.Movements()))
+	}
+}

@@ -188,15 +188,12 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 	if err := p.readHistory(ctx, d); err != nil {
 		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
 	}
-	if p.armed() {
-		look, err := p.awaitPayment(ctx, d, d.claim.Record.Last)
-		switch {
-		case err != nil:
+	if p.armed() && d.history.Guarded {
+		granted, err := p.wasGranted(ctx, d)
+		if err != nil {
 			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
-		case look.Ended > d.claim.Record.Last:
-			// The outcome may be this refund's own, journalled late: the next claim will know.
-			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: "a refund of the payment just ended"}
-		case look.Holder != d.command.RequestID && d.history.Guarded: // no attempt got past the guard: none was made
+		}
+		if !granted { // no attempt got past the guard: none was made
 			d.cleared, d.untouched = true, true
 			return p.attempt(ctx, d)
 		}
@@ -221,6 +218,26 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 	}
 	return p.attempt(ctx, d)
 }
+
+// wasGranted tells whether the refund, which is in doubt, ever got the hold of its payment.
+func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
+	look, err := p.awaitPayment(ctx, d, d.claim.Record.Last)
+	if err != nil || look.Holder == d.command.RequestID {
+		return true, err
+	}
+	if look.Ended <= d.claim.Record.Last {
+		return false, nil
+	}
+	// A refund of the payment ended since. Was it this one, whose outcome was journalled late?
+	record, pos, err := p.store.Read(ctx, d.command.RequestID)
+	if err == nil && (pos < look.Ended || record.State.Settled()) {
+		err = errEnded
+	}
+	return false, err
+}
+
+// errEnded says that the refund, or maybe the refund, was settled since it was claimed. The next claim knows.
+var errEnded = errors.New("a refund of the payment just ended")
 
 // followUp asks for the result of an acknowledged refund, when its schedule says so.
 func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
