@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -92,6 +93,98 @@ func TestLagIsBounded(t *testing.T) {
 	if got := at(33*time.Second, 11); got != Ready {
 		t.Errorf("applied: %q, want ready", got)
 	}
+}
+
+// An event that becomes known within a second of an earlier one counts as known since then, and goes on counting
+// when the earlier one is applied.
+func TestLagIsCountedFromWhenAnEventWasKnown(t *testing.T) {
+	gate := newGate(Config{}.WithDefaults())
+	start := time.Now()
+	at := func(d time.Duration, applied uint64) Reason {
+		now := start.Add(d)
+		gate.sawJournal(JournalState{Last: 200}, now)
+		gate.sawRedis(look{at: now, redisTime: now, positions: []position{{Seq: applied, Created: 1}}})
+		gate.mu.Lock()
+		defer gate.mu.Unlock()
+		return gate.current(now)
+	}
+	gate.sawJournal(JournalState{Last: 100}, start)
+	gate.sawRedis(look{at: start, redisTime: start, positions: []position{{Seq: 100, Created: 1}}})
+	gate.mu.Lock()
+	gate.saw(101, start.Add(1000*time.Millisecond))
+	gate.saw(200, start.Add(1500*time.Millisecond))
+	gate.mu.Unlock()
+	for second := 2; second <= 60; second++ {
+		applied, want := uint64(100), Ready
+		if second >= 29 { // the first of the two, and not the second
+			applied = 150
+		}
+		if second > 31 {
+			want = ProjectionLags
+		}
+		if got := at(time.Duration(second)*time.Second, applied); got != want {
+			t.Fatalf("after %d s, with event %d applied of 200: %q, want %q", second, applied, got, want)
+		}
+	}
+	if got := at(61*time.Second, 200); got != Ready {
+		t.Errorf("applied: %q, want ready", got)
+	}
+}
+
+func TestStoppedGateStaysClosed(t *testing.T) {
+	gate := newGate(Config{}.WithDefaults())
+	now := time.Now()
+	good := look{at: now, redisTime: now, positions: []position{{Created: 1}}}
+	gate.sawJournal(JournalState{}, now)
+	gate.sawRedis(good)
+	if got := gate.Reason(); got != Ready {
+		t.Fatalf("before: %q, want ready", got)
+	}
+	changed := gate.Changed()
+	gate.Stop()
+	select {
+	case <-changed:
+	default:
+		t.Error("who waits for a change does not hear of the stop")
+	}
+	gate.sawRedis(good)
+	gate.sawRedis(look{err: errors.New("no route to host")})
+	gate.sawRedis(good)
+	if got := gate.Reason(); got != Stopped {
+		t.Errorf("after good looks: %q, want %q", got, Stopped)
+	}
+}
+
+// hung is a journal whose server does not answer any more.
+type hung struct{ Journal }
+
+func (hung) State(ctx context.Context) (JournalState, error) {
+	<-ctx.Done()
+	return JournalState{}, ctx.Err()
+}
+
+// A stream that hangs uses up its own time only: Redis is looked at all the same, and is not blamed.
+func TestHungJournalIsNotBlamedOnRedis(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		// A look at a hung stream takes longer than this bound, so that one is enough to see it reported.
+		s := startSystem(t, rdb, newMemoryJournal(), Config{LagBound: watchTimeout / 2}).ready()
+		s.stop()
+		if err := s.store.watchOnce(t.Context(), hung{}); err != nil {
+			t.Fatal(err)
+		}
+		gate := s.store.Gate()
+		gate.mu.Lock()
+		defer gate.mu.Unlock()
+		if gate.reason != Ready {
+			t.Errorf("the look at Redis found %q, want nothing wrong", gate.reason)
+		}
+		if got := gate.current(gate.redis); got != JournalUnreachable {
+			t.Errorf("right after a good look at Redis: %q, want %q", got, JournalUnreachable)
+		}
+		if got := gate.current(gate.journal.Add(gate.cfg.LagBound)); got != Ready {
+			t.Errorf("within the bound: %q, want ready", got)
+		}
+	})
 }
 
 func TestSilenceClosesTheGate(t *testing.T) {

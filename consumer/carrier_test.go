@@ -1,0 +1,202 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/consumer"
+	"refundworker/providers"
+	"refundworker/providers/scripted"
+	"refundworker/schemas"
+)
+
+// A schedule is stored, its stream's answer is late or lost, and it fires while the delivery that it replaces is
+// still in hand. It has the same bytes, yet it is no twin of that delivery: it may be the one message that
+// carries the refund, so it is not acknowledged for being a second one.
+func TestScheduleThatFiresWhileItsCommandIsInHandIsKept(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("lost=%t", lost), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, scripted.Config{Outcomes: []string{"rate_limited:2s", "succeeded"}, Capabilities: canLookUp})
+			schedule := f.hold(&turnstile{subject: f.subjects.Later(provider, "one"), stored: true, refused: lost})
+			defer schedule.open()
+			f.start()
+			f.publish(command("one", ""))
+			f.wait("the schedule is stored", schedule.arrived)
+			f.eventually("the schedule has fired and was given back", func() error {
+				if n, err := f.count(schemas.StreamRetries); err == nil && n == 0 {
+					t.Fatal("no message carries the refund any more but the one in hand")
+				}
+				return f.deliveredAgain(schemas.StreamRetries, "refund-retries-"+string(provider))
+			})
+			schedule.open()
+			f.quiet()
+			if err := f.reached("one", schemas.KindSucceeded); err != nil {
+				t.Error(err)
+			}
+			if got := len(f.provider.Movements()); got != 1 {
+				t.Errorf("%d movements of money, want 1", got)
+			}
+		})
+	}
+}
+
+// deliveredAgain tells whether a durable consumer has delivered more than once.
+func (f *fixture) deliveredAgain(stream, durable string) error {
+	c, err := f.js.Consumer(context.Background(), stream, durable)
+	if err != nil {
+		return err
+	}
+	if n := c.CachedInfo().Delivered.Consumer; n < 2 {
+		return fmt.Errorf("%d deliveries", n)
+	}
+	return nil
+}
+
+// A duplicate that comes after the time of a look, and before the whole second in which its schedule fires, reckons
+// with the look after that. It must not put off the one that stands: another duplicate would put off the next one.
+func TestDuplicatePutsNothingOff(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		standing time.Duration // the duplicate itself reckons with a minute
+		stays    bool
+	}{
+		{"the schedule that stands is the earlier one", 30 * time.Second, true},
+		{"the duplicate's is the earlier one", 30 * time.Minute, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, scripted.Config{Outcomes: []string{"acknowledged"}, Capabilities: canLookUp})
+			f.start()
+			one := command("one", "")
+			f.publish(one)
+			f.eventually("it is pending", func() error { return errors.Join(f.left(0, 1), f.inState("one", "a")) })
+			stands := f.plant(one, time.Now().Add(test.standing))
+			for _, duplicate := range []schemas.Command{one, again(one)} {
+				f.publish(duplicate)
+				f.eventually("the duplicate is dealt with", func() error { return f.left(0, 1) })
+			}
+			got := f.scheduleOf("one")
+			if stays := got.Sequence == stands; stays != test.stays {
+				t.Errorf("the schedule that stood was kept: %t, want %t; now %q", stays, test.stays,
+					got.Header.Get(jetstream.ScheduleHeader))
+			}
+		})
+	}
+}
+
+// plant stores a schedule that carries a command, in place of the one that stands.
+func (f *fixture) plant(c schemas.Command, at time.Time) uint64 {
+	f.t.Helper()
+	ack, err := f.js.Publish(context.Background(), f.subjects.Later(provider, c.RequestID), []byte(f.encoded(c)),
+		jetstream.WithScheduleAt(at), jetstream.WithScheduleTarget(f.subjects.Retry(provider)))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+func (f *fixture) scheduleOf(id schemas.RequestID) *jetstream.RawStreamMsg {
+	f.t.Helper()
+	msg, err := f.lastMessage(schemas.StreamRetries, f.subjects.Later(provider, id))
+	if err != nil {
+		f.t.Fatalf("the schedule: %v", err)
+	}
+	return msg
+}
+
+// unprepared cannot prepare a refund for an hour, until it is told that it can.
+type unprepared struct {
+	providers.Provider
+	can atomic.Bool
+}
+
+func (u *unprepared) Prepare(ctx context.Context, r providers.Request) (providers.Baseline, providers.Result, error) {
+	if !u.can.Load() {
+		return nil, providers.Result{}, &providers.Error{Kind: providers.Unavailable, Op: "prepare", RetryAfter: time.Hour}
+	}
+	return u.Provider.Prepare(ctx, r)
+}
+
+// Two contents come under one requestId. The first waits with nothing journalled about it when Redis, which alone
+// knew it, is lost. Neither is forgotten: who has the id goes on, the other is rejected and buried.
+func TestRivalsUnderOneRequestID(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		begun bool // the second content's refund is begun: the journal gives it the id
+		kinds []schemas.Kind
+	}{
+		{"nothing is journalled: the one that waits was first", false, []schemas.Kind{"rejected"}},
+		{"the journal has given the id to the second", true, []schemas.Kind{"dispatched", "deferred", "rejected"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			u := &unprepared{}
+			f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:day_end:23h"}}, func(c *consumer.Config) {
+				u.Provider = c.Instances[0].Provider
+				c.Instances[0].Provider = u
+			})
+			f.start()
+			first, second := command("one", ""), command("one", "")
+			second.Amount.Micros = 20_000_000
+			f.publish(first)
+			f.eventually("the first waits", func() error { return f.left(0, 1) })
+			f.mini.FlushAll()
+			u.can.Store(test.begun)
+			f.publish(second)
+			f.eventually("the second is dealt with", func() error { return f.left(0, 1) })
+			owner, refused := first, second
+			if test.begun {
+				owner, refused = second, first
+			}
+			if got := f.kindsOf("one"); !slices.Equal(got, test.kinds) {
+				t.Errorf("events %v, want %v", got, test.kinds)
+			}
+			f.checkRefused(refused, owner)
+			if got := string(f.scheduleOf("one").Data); got != f.encoded(owner) {
+				t.Errorf("the schedule carries %s, want %s", got, f.encoded(owner))
+			}
+		})
+	}
+}
+
+// checkRefused expects a rejection of one command that names the owner of its requestId, and its dead letter.
+func (f *fixture) checkRefused(refused, owner schemas.Command) {
+	f.t.Helper()
+	fingerprint, err := owner.Fingerprint()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	e := f.lastEvent(string(refused.RequestID))
+	if e.Kind != schemas.KindRejected || e.Reason != schemas.ReasonRequestIDConflict || e.Amount == nil ||
+		*e.Amount != refused.Amount || e.Existing == nil || e.Existing.Fingerprint != fingerprint.String() {
+		f.t.Errorf("last event %+v, want rejected for the conflict with %s", e, fingerprint)
+	}
+	if n := f.messages(schemas.StreamDead); n != 1 {
+		f.t.Fatalf("%d dead letters, want 1", n)
+	}
+	if got := string(f.stored(schemas.StreamDead, 1).Data); got != f.encoded(refused) {
+		f.t.Errorf("the dead letter carries %s, want %s", got, f.encoded(refused))
+	}
+}
+
+func (f *fixture) encoded(c schemas.Command) string {
+	f.t.Helper()
+	body, err := c.Encode()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(body)
+}
