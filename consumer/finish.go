@@ -42,7 +42,7 @@ func (p *processor) send(ctx context.Context, d *delivery, out *outgoing) (writt
 	w, err := p.journal.publish(ctx, out.msg)
 	if err == nil && !w.Duplicate && w.Seq <= known {
 		err = fmt.Errorf("%w: %d, with %d known", errJournalBackwards, w.Seq, known)
-		p.fatal(err)
+		p.fatal(&idempotency.JournalError{Found: err.Error(), Position: known})
 	}
 	end(err)
 	if err != nil || w.Duplicate {

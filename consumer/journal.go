@@ -96,6 +96,9 @@ func (j *journal) at(ctx context.Context, seq uint64) (idempotency.Entry, uint64
 
 func (j *journal) stream(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := j.js.Stream(ctx, schemas.StreamEvents)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("stream %s: %w", schemas.StreamEvents, idempotency.ErrNoJournal)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", schemas.StreamEvents, err)
 	}

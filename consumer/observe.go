@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -52,6 +53,10 @@ const (
 	attrDestination      = "messaging.destination.name"
 
 	noKind = "none"
+
+	reasonReady    = "ready"
+	reasonNATS     = "nats_unreachable"
+	reasonConsumer = "consumer_missing"
 )
 
 var (
@@ -95,7 +100,7 @@ type observer struct {
 
 var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 
-func newObserver(t Telemetry, store *idempotency.Store) *observer {
+func newObserver(t Telemetry, store *idempotency.Store, readiness func() []string) *observer {
 	meter := t.Meters.Meter(telemetryScope)
 	o := &observer{log: t.Log, tracer: t.Tracers.Tracer(telemetryScope)}
 	var errs []error
@@ -120,34 +125,42 @@ func newObserver(t Telemetry, store *idempotency.Store) *observer {
 	var err error
 	o.inflight, err = meter.Int64UpDownCounter(metricInflight, metric.WithUnit("{delivery}"),
 		metric.WithDescription("Deliveries in hand."))
-	errs = append(errs, err, watchProjection(meter, store))
+	errs = append(errs, err, watchProjection(meter, store, readiness))
 	if err := errors.Join(errs...); err != nil {
 		otel.Handle(err) // the instruments still work, measuring nothing
 	}
 	return o
 }
 
-func watchProjection(meter metric.Meter, store *idempotency.Store) error {
+// readinessReasons are all that a worker may wait for, besides "ready".
+func readinessReasons() []string {
+	reasons := []string{reasonNATS, reasonConsumer}
+	for _, r := range idempotency.Reasons {
+		reasons = append(reasons, string(r))
+	}
+	return reasons
+}
+
+func watchProjection(meter metric.Meter, store *idempotency.Store, readiness func() []string) error {
 	lag, err1 := meter.Int64ObservableGauge(metricLag, metric.WithUnit("{event}"),
 		metric.WithDescription("Events known and not yet projected."))
 	rebuilds, err2 := meter.Int64ObservableCounter(metricRebuilds, metric.WithUnit("{rebuild}"),
 		metric.WithDescription("Rebuilds of the projection from the journal by this process."))
 	ready, err3 := meter.Int64ObservableGauge(metricReady,
-		metric.WithDescription("1 for the reason that holds now; \"ready\" when claims are answered."))
+		metric.WithDescription("1 for each reason that holds now; \"ready\" when there is none against."))
 	_, err4 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(lag, int64(min(store.Gate().Lag(), 1<<62)))
 		o.ObserveInt64(rebuilds, int64(min(store.Stats().Rebuilds, 1<<62)))
-		now := store.Gate().Reason()
-		for _, reason := range append([]idempotency.Reason{idempotency.Ready}, idempotency.Reasons...) {
+		now := readiness()
+		if len(now) == 0 {
+			now = []string{reasonReady}
+		}
+		for _, reason := range append(readinessReasons(), reasonReady) {
 			value := int64(0)
-			if reason == now {
+			if slices.Contains(now, reason) {
 				value = 1
 			}
-			name := string(reason)
-			if reason == idempotency.Ready {
-				name = "ready"
-			}
-			o.ObserveInt64(ready, value, metric.WithAttributes(attribute.String(attrReason, name)))
+			o.ObserveInt64(ready, value, metric.WithAttributes(attribute.String(attrReason, reason)))
 		}
 		return nil
 	}, lag, rebuilds, ready)

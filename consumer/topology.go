@@ -160,14 +160,14 @@ func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
 	check := func(ok bool, setting, is, wanted, flag string) {
 		if !ok {
 			out = append(out, Difference{Where: "stream " + want.Name, Setting: setting, Found: is, Wanted: wanted,
-				Mend: "nats stream edit " + want.Name + " " + flag})
+				Mend: mend(want.Name, flag)})
 		}
 	}
 	window := t.window()
 	check(found.Retention == want.Retention, "retention", found.Retention.String(), want.Retention.String(),
-		"(retention cannot be changed: create the stream anew while it is empty)")
+		"creating the stream anew while it is empty (retention cannot be changed)")
 	check(found.Storage == jetstream.FileStorage, "storage", found.Storage.String(), "File",
-		"(storage cannot be changed: create the stream anew while it is empty)")
+		"creating the stream anew while it is empty (storage cannot be changed)")
 	check(found.Discard == want.Discard, "discard policy", found.Discard.String(), want.Discard.String(),
 		"--discard="+discardFlag(want.Discard))
 	check(found.Duplicates >= window, "duplicate window", found.Duplicates.String(), "at least "+window.String(),
@@ -185,9 +185,9 @@ func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
 	check(!want.AllowMsgSchedules || found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
 		"true", "--allow-schedules")
 	check(want.AllowMsgSchedules || !found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
-		"false", "(schedules cannot be switched off: create the stream anew while it is empty)")
+		"false", "creating the stream anew while it is empty (schedules cannot be switched off)")
 	check(want.AllowRollup || !found.AllowRollup, "rollup", fmt.Sprint(found.AllowRollup), "false", "--no-allow-rollup")
-	check(!found.Sealed, "sealed", fmt.Sprint(found.Sealed), "false", "(a sealed stream cannot be opened again)")
+	check(!found.Sealed, "sealed", fmt.Sprint(found.Sealed), "false", "creating the stream anew (a sealed one cannot be opened again)")
 	check(!found.NoAck, "acknowledgements", "off", "on", "--ack")
 	check(t.foreign(found) == "", "subject", t.foreign(found), "subjects that begin with "+t.cfg.Prefix+".",
 		"--subjects=… (one NATS account serves one prefix)")
@@ -211,6 +211,14 @@ func (t *topology) foreign(found jetstream.StreamConfig) string {
 		}
 	}
 	return ""
+}
+
+// mend is what sets a difference right: a command, or in words what no command can do.
+func mend(stream, flag string) string {
+	if strings.HasPrefix(flag, "--") {
+		return "nats stream edit " + stream + " " + flag
+	}
+	return flag
 }
 
 func discardFlag(p jetstream.DiscardPolicy) string {

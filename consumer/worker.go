@@ -42,7 +42,8 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	w := &Worker{cfg: cfg, js: js, store: store, log: t.Log, fatal: make(chan error, 1),
 		journal:  &journal{js: js, subjects: subjects},
 		topology: &topology{js: js, cfg: cfg, subjects: subjects},
-		obs:      newObserver(t, store)}
+	}
+	w.obs = newObserver(t, store, w.Readiness)
 	w.projector = store.NewProjector(w.journal, t.Log)
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
@@ -84,6 +85,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer stopBackground()
 
 	var behind, lanes sync.WaitGroup
+	behind.Go(func() { w.tellPauses(background) })
 	behind.Go(func() { w.stop(w.store.Watch(background, w.journal)) })
 	behind.Go(func() { w.stop(w.projector.Run(background)) })
 	for _, l := range w.lanes {
@@ -99,6 +101,29 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopBackground()
 	behind.Wait()
 	return err
+}
+
+// tellPauses logs when claims stop being answered, and when they are answered again.
+func (w *Worker) tellPauses(ctx context.Context) {
+	told := idempotency.Starting
+	for {
+		changed := w.store.Gate().Changed()
+		switch now := w.store.Gate().Reason(); {
+		case now == told:
+		case now == idempotency.Ready:
+			w.log.Info("ready: commands are worked on", "after", string(told))
+			told = now
+		default:
+			w.log.Warn("paused: no command is worked on", "reason", string(now))
+			told = now
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Second): // some reasons come with the passing of time
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // stop ends the worker with the first fatal error. What is in hand makes no further call.
@@ -120,7 +145,7 @@ func (w *Worker) Readiness() []string {
 		reasons = append(reasons, string(r))
 	}
 	if nc := w.js.Conn(); nc == nil || !nc.IsConnected() {
-		reasons = append(reasons, "nats_unreachable")
+		reasons = append(reasons, reasonNATS)
 	}
 	for _, l := range w.lanes {
 		if reason := l.trouble(); reason != "" {
@@ -228,7 +253,7 @@ func (l *lane) connect(ctx context.Context) jetstream.Consumer {
 	want := l.worker.topology.consumerConfig(l.processor.in, l.durable, l.subject)
 	consumer, err := l.worker.topology.consumer(ctx, l.stream, want)
 	if err != nil {
-		l.setTrouble("consumer_missing")
+		l.setTrouble(reasonConsumer)
 		l.worker.log.Warn("durable consumer not available", "consumer", l.durable, "error", err.Error())
 		_ = pause(ctx, lanePause)
 		return nil

@@ -13,6 +13,7 @@ const (
 	Ready              Reason = ""
 	Starting           Reason = "starting"
 	RedisUnreachable   Reason = "redis_unreachable"
+	RedisReadOnly      Reason = "redis_read_only"
 	RedisClock         Reason = "redis_clock"
 	RedisEvicts        Reason = "redis_evicts"
 	ProjectionMissing  Reason = "projection_missing"
@@ -24,7 +25,7 @@ const (
 )
 
 // Reasons lists every reason but Ready.
-var Reasons = []Reason{Starting, RedisUnreachable, RedisClock, RedisEvicts, ProjectionMissing, ProjectionBehind,
+var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisClock, RedisEvicts, ProjectionMissing, ProjectionBehind,
 	ProjectionLags, JournalUnreachable, Stopped}
 
 // Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
@@ -131,6 +132,13 @@ func (g *Gate) Stop() {
 	g.set(Stopped)
 }
 
+// lostJournal closes the gate until the stream is heard again.
+func (g *Gate) lostJournal() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.journal = time.Time{}
+}
+
 // distrust closes the gate until the next look.
 func (g *Gate) distrust() {
 	g.mu.Lock()
@@ -165,7 +173,8 @@ type look struct {
 	positions []position
 	redisTime time.Time
 	evicts    bool
-	err       error
+	// refused is a write that failed, err a read.
+	refused, err error
 }
 
 // sawJournal takes in one reading of the stream.
@@ -193,6 +202,8 @@ func (g *Gate) judge(l look) Reason {
 	switch {
 	case l.err != nil:
 		return RedisUnreachable
+	case l.refused != nil:
+		return RedisReadOnly
 	case l.redisTime.Sub(l.at).Abs() > g.cfg.ClockBound || l.redisTime.Before(g.lastTime):
 		g.lastTime = l.redisTime
 		return RedisClock

@@ -246,6 +246,7 @@ func TestRedisThatCannotBeReachedOrWritten(t *testing.T) {
 	if c, err := s.store.Claim(t.Context(), "a", fingerprintOf("a"), time.Minute); err == nil && c.Answer != NotReady {
 		t.Errorf("claim on a read-only replica: %s, want an error or NOT_READY", c.Answer)
 	}
+	eventually(t, "the gate closes", func() bool { return s.store.Gate().Reason() == RedisReadOnly })
 	rdb.Do(t.Context(), "REPLICAOF", "NO", "ONE")
 	s.ready()
 	rdb.Shutdown(t.Context())

@@ -37,6 +37,9 @@ type JournalState struct {
 // ErrNoEvent is returned by Journal.EventID when the stream holds no event at that sequence.
 var ErrNoEvent = errors.New("no event at this sequence")
 
+// ErrNoJournal is returned by a Journal whose stream does not exist.
+var ErrNoJournal = errors.New("there is no event stream")
+
 // JournalError means that the stream is not the one that Redis was projected from, or has lost events.
 // Nothing may be decided from it until a person has looked: the worker stops with it.
 type JournalError struct {

@@ -184,6 +184,7 @@ func TestForeignJournalStopsTheWorker(t *testing.T) {
 				j.entries = append(j.entries, e)
 			}
 		}},
+		{"deleted", func(j *memoryJournal) { j.gone = true }},
 		{"purged", func(j *memoryJournal) { j.first, j.entries = 151, nil }},
 	}
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {

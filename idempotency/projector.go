@@ -41,14 +41,19 @@ func (s *Store) NewProjector(journal Journal, log *slog.Logger) *Projector {
 // every other trouble is logged and tried again.
 func (p *Projector) Run(ctx context.Context) error {
 	defer p.resign()
+	told := ""
 	for ctx.Err() == nil {
 		err := p.term(ctx)
 		var wrong *JournalError
 		if errors.As(err, &wrong) {
 			return err
 		}
-		if err != nil && ctx.Err() == nil {
-			p.log.Warn("projection interrupted, starting over", "error", err.Error())
+		switch {
+		case err == nil || ctx.Err() != nil:
+			told = ""
+		case err.Error() != told: // not once a second for as long as a server is away
+			told = err.Error()
+			p.log.Warn("projection interrupted, starting over", "error", told)
 		}
 		select {
 		case <-ctx.Done():

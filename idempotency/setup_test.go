@@ -24,6 +24,7 @@ type memoryJournal struct {
 	first   uint64
 	entries []Entry // entries[i] has sequence first+i
 	grown   chan struct{}
+	gone    bool
 }
 
 func newMemoryJournal() *memoryJournal {
@@ -47,6 +48,9 @@ func (j *memoryJournal) add(e Entry) uint64 {
 func (j *memoryJournal) State(context.Context) (JournalState, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.gone {
+		return JournalState{}, ErrNoJournal
+	}
 	return JournalState{Created: j.created, First: j.first, Last: j.first + uint64(len(j.entries)) - 1}, nil
 }
 

@@ -82,6 +82,8 @@ type Store struct {
 	scripts *batcher
 	gate    *Gate
 	soon    chan struct{}
+	// missing counts the looks in a row that found no stream. It belongs to Watch.
+	missing int
 
 	rebuilds, applied, ignored atomic.Uint64
 }
@@ -141,6 +143,7 @@ func (s *Store) paymentKey(p schemas.ProviderName, reference string) (key string
 func (s *Store) posKey(partition int) string     { return s.tag(partition) + ":pos" }
 func (s *Store) rebuildKey(partition int) string { return s.tag(partition) + ":rebuild" }
 func (s *Store) leaderKey() string               { return s.tag(0) + ":projector" }
+func (s *Store) beatKey(partition int) string    { return s.tag(partition) + ":beat" }
 func (s *Store) evictedKey() string              { return s.tag(0) + ":evicted" }
 
 func (s *Store) partition(key string) int {

@@ -15,6 +15,11 @@ import (
 const (
 	watchEvery   = time.Second
 	watchTimeout = 2 * time.Second
+	// journalGone is how often in a row the stream must be missing until that is believed: a server that starts
+	// may not know its streams yet.
+	journalGone = 5
+	// beatTTL is how long the proof stays that Redis took a write.
+	beatTTL = time.Minute
 )
 
 // position is where a partition's projection stands: a sequence, its event's id, and the stream's birth.
@@ -72,7 +77,15 @@ func (s *Store) lookSoon() {
 
 func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 	now, known := time.Now(), s.gate.Highest() // read before the stream is: it grows meanwhile
-	if state, err := stateOf(ctx, journal); err == nil {
+	state, err := stateOf(ctx, journal)
+	switch {
+	case errors.Is(err, ErrNoJournal):
+		s.gate.lostJournal()
+		if s.missing++; s.missing >= journalGone {
+			return &JournalError{Found: "it does not exist any more", Position: known}
+		}
+	case err == nil:
+		s.missing = 0
 		if state.Last < known {
 			return &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d",
 				state.Last, known), Position: known}
@@ -101,8 +114,22 @@ func (s *Store) look(ctx context.Context) look {
 		return l
 	}
 	l.positions, l.redisTime = positions, redisTime
-	l.evicts, l.err = s.evicts(ctx)
+	if l.evicts, l.err = s.evicts(ctx); l.err == nil {
+		l.refused = s.beat(ctx)
+	}
 	return l
+}
+
+// beat writes to every partition: a Redis that can only be read answers everything else as usual.
+func (s *Store) beat(ctx context.Context) error {
+	pipe := s.rdb.Pipeline()
+	for p := range s.cfg.Partitions {
+		pipe.Set(ctx, s.beatKey(p), 1, beatTTL)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("write to redis: %w", err)
+	}
+	return nil
 }
 
 // positions reads every partition's position, and Redis's clock.

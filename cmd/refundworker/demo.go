@@ -78,6 +78,9 @@ func (d *demonstration) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
+	if ctx.Err() != nil {
+		return errors.New("demo: interrupted")
+	}
 	found.ledger = sim.Ledger()
 	d.inspect(&found)
 	return d.judge(found)

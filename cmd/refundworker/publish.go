@@ -40,11 +40,6 @@ func (p *program) publish(ctx context.Context, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	inputs, err := p.openInputs(files)
-	if err != nil {
-		return usageError{err}
-	}
-	defer inputs.close()
 	pub := &publisher{subjects: schemas.Subjects{Prefix: s.worker.Prefix}, pending: make(chan sent, publishWindow)}
 	if !*dryRun {
 		nc, err := dialNATS(s.nats)
@@ -56,6 +51,10 @@ func (p *program) publish(ctx context.Context, args []string) error {
 			jetstream.WithPublishAsyncTimeout(publishPatience)); err != nil {
 			return fmt.Errorf("jetstream: %w", err)
 		}
+	}
+	inputs, err := p.openInputs(files)
+	if err != nil {
+		return usageError{err}
 	}
 	bar := startProgress(p.stderr, inputs, pub)
 	err = pub.run(ctx, inputs)
@@ -91,7 +90,7 @@ type sent struct {
 	err      error
 }
 
-// run reads every input to its end, or until ctx ends.
+// run reads every input to its end, or until ctx ends, and closes them.
 func (p *publisher) run(ctx context.Context, in *inputs) error {
 	collected := make(chan struct{})
 	go func() {
@@ -100,22 +99,53 @@ func (p *publisher) run(ctx context.Context, in *inputs) error {
 			p.collect(s)
 		}
 	}()
-	var err error
-	for err == nil {
-		var l line
-		if l, err = in.next(); err == nil {
-			p.pending <- p.send(l)
-		}
-		if err == nil && ctx.Err() != nil {
-			err = fmt.Errorf("interrupted after %s line %d", l.source, l.number)
-		}
-	}
+	err := p.sendAll(ctx, in)
 	close(p.pending)
 	<-collected
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err
+}
+
+// sendAll sends every line. Reading has a goroutine of its own, because a read of a terminal or a pipe cannot be
+// broken off: after an interrupt it ends with the program.
+func (p *publisher) sendAll(ctx context.Context, in *inputs) error {
+	type read struct {
+		line line
+		err  error
+	}
+	reads := make(chan read)
+	go func() {
+		defer in.close()
+		for {
+			l, err := in.next()
+			l.body = bytes.Clone(l.body)
+			select {
+			case reads <- read{l, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	last := line{source: "the start"}
+	for {
+		select {
+		case r := <-reads:
+			if r.err != nil {
+				return r.err
+			}
+			last = r.line
+			p.pending <- p.send(r.line)
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted after %s line %d", last.source, last.number)
+		}
+	}
 }
 
 // send validates one line and starts publishing it.
@@ -132,7 +162,7 @@ func (p *publisher) send(l line) sent {
 	}
 	s.provider, s.subject = c.Provider, p.subjects.Command(c.Provider)
 	if p.js != nil {
-		s.ack, s.err = p.js.PublishMsgAsync(&nats.Msg{Subject: s.subject, Data: bytes.Clone(l.body)})
+		s.ack, s.err = p.js.PublishMsgAsync(&nats.Msg{Subject: s.subject, Data: l.body})
 	}
 	return s
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -141,5 +143,29 @@ func TestProgressLine(t *testing.T) {
 		if got := progressLine(row.done, row.total, 3, 1); got != row.want {
 			t.Errorf("%d of %d: got %q, want %q", row.done, row.total, got, row.want)
 		}
+	}
+}
+
+// An interrupt ends a publish that waits for a terminal or a pipe.
+func TestPublishIsInterruptedWhileItReads(t *testing.T) {
+	idle, writer := io.Pipe()
+	defer writer.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"publish", "--dry-run"}, invocation{}.getenv, idle, &stdout, &stderr)
+	if code != 1 || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit %d, %q; want 1 and the word interrupted", code, stderr.String())
+	}
+}
+
+// So does a demo: promises that it had no time to keep are not called broken.
+func TestDemoIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"demo"}, invocation{}.getenv, strings.NewReader(""), &stdout, &stderr)
+	if code != 1 || strings.Contains(stdout.String()+stderr.String(), "BROKEN") {
+		t.Errorf("exit %d, %q %q; want 1 and no broken promise", code, stdout.String(), stderr.String())
 	}
 }
