@@ -25,23 +25,20 @@ func TestInHand(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			h := newInHand()
-			if got := h.enter("one", held); got != alone {
+			if got := h.enter(held); got != alone {
 				t.Fatalf("the first met %d, want %d", got, alone)
 			}
-			if got := h.enter("two", held); got != alone {
-				t.Errorf("another refund met %d, want %d", got, alone)
+			if got := h.meets(test.came); got != test.want {
+				t.Errorf("a look met %d, want %d", got, test.want)
 			}
-			if got := h.enter("one", test.came); got != test.want {
+			if got := h.enter(test.came); got != test.want {
 				t.Errorf("got %d, want %d", got, test.want)
 			}
-			if test.came != held {
-				h.leave("one", test.came)
+			if got := h.enter(held); got != itself {
+				t.Errorf("after the second came, the first meets %d, want %d: it is still in hand", got, itself)
 			}
-			if got := h.enter("one", held); got != itself {
-				t.Errorf("after the second has left, the first meets %d, want %d: it is still in hand", got, itself)
-			}
-			h.leave("one", held)
-			if got := h.enter("one", test.came); got != alone {
+			h.leave(held)
+			if got := h.enter(held); got != alone {
 				t.Errorf("with nothing in hand: got %d, want %d", got, alone)
 			}
 		})

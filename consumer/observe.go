@@ -194,7 +194,11 @@ func (o *observer) begin(ctx context.Context, d *delivery, in schemas.ProviderNa
 		o.commands.Add(ctx, 1, metric.WithAttributes(provider, attribute.String(attrDisposition, became.String())))
 		o.processing.Record(ctx, time.Since(start).Seconds(),
 			metric.WithAttributes(provider, attribute.String(attrKind, kind)))
-		o.log.InfoContext(ctx, "delivery ended", "requestId", string(d.command.RequestID), "provider", string(in),
+		level := slog.LevelInfo
+		if d.command.RequestID == "" && became == Ack { // one of many duplicates of a command in hand
+			level = slog.LevelDebug
+		}
+		o.log.Log(ctx, level, "delivery ended", "requestId", string(d.command.RequestID), "provider", string(in),
 			"answer", string(d.claim.Answer), "attempt", d.claim.Attempt, "event", kind, "reason", string(decided.Reason),
 			"disposition", became.String(), "delay", decided.Delay.String(), "detail", decided.Detail)
 	}

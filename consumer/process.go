@@ -72,20 +72,30 @@ func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
 		scheduled: meta.Stream == schemas.StreamRetries}
 	d.round, _ = strconv.Atoi(msg.Headers().Get(schemas.HeaderRound))
 	ctx, done := p.obs.begin(ctx, d, p.in.Name)
-	decision, valid := p.decode(d)
-	if valid {
-		mine := holding{body: sha256.Sum256(msg.Data()), stream: d.stream, seq: d.seq}
-		switch p.inHand.enter(d.command.RequestID, mine) {
-		case twin:
-			decision = Decision{Then: Ack, Detail: "an identical command is in hand"}
-		case itself:
-			decision = Decision{Then: Nak, Delay: scheduleFloor, Detail: "the refund is in hand already"}
-		case alone:
-			defer p.inHand.leave(d.command.RequestID, mine)
-			decision = p.work(ctx, d)
-		}
+	mine := holding{body: sha256.Sum256(msg.Data()), stream: d.stream, seq: d.seq}
+	decision, goesOn := decideMeeting(p.inHand.meets(mine))
+	if goesOn {
+		decision, goesOn = p.decode(d)
+	}
+	if goesOn {
+		decision, goesOn = decideMeeting(p.inHand.enter(mine))
+	}
+	if goesOn {
+		defer p.inHand.leave(mine)
+		decision = p.work(ctx, d)
 	}
 	done(decision, p.finish(ctx, d, decision))
+}
+
+// decideMeeting settles deliveries whose bytes are in hand; it reports true when work goes on.
+func decideMeeting(m meeting) (Decision, bool) {
+	switch m {
+	case twin:
+		return Decision{Then: Ack, Detail: "an identical command is in hand"}, false
+	case itself:
+		return Decision{Then: Nak, Delay: scheduleFloor, Detail: "the refund is in hand already"}, false
+	}
+	return Decision{}, true
 }
 
 // decode reads the command; it reports false, with what to do, for one that is not accepted.
