@@ -40,6 +40,10 @@ func (p *program) publish(ctx context.Context, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	inputs, err := p.openInputs(files) // run closes them; an error before it ends the program
+	if err != nil {
+		return usageError{err}
+	}
 	pub := &publisher{subjects: schemas.Subjects{Prefix: s.worker.Prefix}, pending: make(chan sent, publishWindow)}
 	if !*dryRun {
 		nc, err := dialNATS(s.nats)
@@ -51,10 +55,6 @@ func (p *program) publish(ctx context.Context, args []string) error {
 			jetstream.WithPublishAsyncTimeout(publishPatience)); err != nil {
 			return fmt.Errorf("jetstream: %w", err)
 		}
-	}
-	inputs, err := p.openInputs(files)
-	if err != nil {
-		return usageError{err}
 	}
 	bar := startProgress(p.stderr, inputs, pub)
 	err = pub.run(ctx, inputs)
