@@ -35,6 +35,9 @@ type Config struct {
 	ClockBound time.Duration
 	// Volatile marks a Redis that this process runs itself, in memory: its eviction settings are not asked.
 	Volatile bool
+
+	// layout is the version of what is stored. Default: this program's.
+	layout int
 }
 
 // WithDefaults returns a copy in which every zero field has its default.
@@ -53,6 +56,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.ClockBound == 0 {
 		c.ClockBound = 5 * time.Second
+	}
+	if c.layout == 0 {
+		c.layout = layout
 	}
 	return c
 }
@@ -124,7 +130,7 @@ func loadScript(name string) *redis.Script {
 
 // tag is the hash tag of a partition: everything that one script touches shares it.
 func (s *Store) tag(partition int) string {
-	return "{" + s.cfg.Namespace + "." + strconv.Itoa(layout) + "." + strconv.Itoa(s.cfg.Partitions) + ":" +
+	return "{" + s.cfg.Namespace + "." + strconv.Itoa(s.cfg.layout) + "." + strconv.Itoa(s.cfg.Partitions) + ":" +
 		strconv.Itoa(partition) + "}"
 }
 

@@ -1,0 +1,153 @@
+package drills
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// drill starts real programs on loopback and ends them with the test: nats-server, redis-server, the worker. The
+// simulated provider runs in the test itself, so that its ledger outlives everything.
+type drill struct {
+	t    *testing.T
+	dir  string
+	bank *bank
+	// configured counts settings files.
+	configured int
+}
+
+func newDrill(t *testing.T) *drill {
+	t.Helper()
+	return &drill{t: t, dir: t.TempDir(), bank: newBank(t)}
+}
+
+var errNotYet = errors.New("not yet")
+
+// until waits for check to return nil.
+func (d *drill) until(what string, limit time.Duration, check func() error) {
+	d.t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			d.t.Fatalf("%s: not within %s: %v", what, limit, err)
+		}
+	}
+}
+
+// unusedAddress is an address that nothing listens on now.
+func unusedAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// process is one started program.
+type process struct {
+	cmd    *exec.Cmd
+	output *output
+	done   chan struct{}
+	err    error
+}
+
+// output is what a program printed. It may be read while it is written.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// launch starts a program; what it printed last is shown when the test fails.
+func (d *drill) launch(cmd *exec.Cmd) *process {
+	d.t.Helper()
+	p := &process{cmd: cmd, output: &output{}, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.output, p.output
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	go func() { p.err = cmd.Wait(); close(p.done) }()
+	d.t.Cleanup(func() {
+		p.kill()
+		if text := p.output.String(); d.t.Failed() {
+			d.t.Logf("%s printed, at the end:\n%s", filepath.Base(cmd.Path), text[max(0, len(text)-4000):])
+		}
+	})
+	return p
+}
+
+// end sends a signal and waits for the process to end.
+func (p *process) end(sig syscall.Signal) error {
+	_ = p.cmd.Process.Signal(sig)
+	<-p.done
+	return p.err
+}
+
+func (p *process) kill() { _ = p.end(syscall.SIGKILL) }
+
+// freeze stops the process where it stands; thaw lets it go on as if nothing had happened.
+func (p *process) freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) thaw()   { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// exited waits for the process to end by itself and returns its exit code.
+func (d *drill) exited(p *process, limit time.Duration) int {
+	d.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		d.t.Fatalf("%s goes on after %s", filepath.Base(p.cmd.Path), limit)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// says tells whether the process printed all of these texts.
+func (p *process) says(texts ...string) error {
+	printed := p.output.String()
+	for _, text := range texts {
+		if !strings.Contains(printed, text) {
+			return errors.New("did not print " + text)
+		}
+	}
+	return nil
+}
+
+// environment is the test's own, with more.
+func environment(more ...string) []string { return append(os.Environ(), more...) }

@@ -1,0 +1,200 @@
+package drills
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redis/go-redis/v9"
+
+	"refundworker/idempotency"
+	"refundworker/schemas"
+)
+
+// agree reads everything back, once it is quiet, and holds it together: every refund that was asked for is made,
+// once, and says so. rdb is the Redis that the workers joined; nil when it is their own.
+func (l *load) agree(rdb redis.UniversalClient) audit {
+	l.d.t.Helper()
+	a := l.audit(rdb)
+	for i, problem := range a.problems() {
+		if i == 20 {
+			l.d.t.Error("and more")
+			break
+		}
+		l.d.t.Error(problem)
+	}
+	if got, want := a.count(schemas.KindSucceeded), len(a.commands); got != want {
+		l.d.t.Errorf("%d refunds succeeded, want %d", got, want)
+	}
+	l.d.t.Logf("%d commands, %d movements, %d succeeded, %d events", len(a.commands), len(a.ledger),
+		a.count(schemas.KindSucceeded), len(a.journal))
+	return a
+}
+
+// audit reads everything back.
+func (l *load) audit(rdb redis.UniversalClient) audit {
+	l.d.t.Helper()
+	a := audit{commands: l.all(), ledger: l.d.bank.Ledger(), waiting: map[schemas.RequestID]int{}}
+	l.d.each(l.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+		a.journal = append(a.journal, l.d.readEvent(msg))
+	})
+	for _, name := range []string{schemas.StreamCommands, schemas.StreamRetries} {
+		l.d.peek(l.js, name, func(body []byte) {
+			c, err := schemas.DecodeCommand(body, schemas.Arrival{Provider: instance})
+			if err != nil {
+				l.d.t.Errorf("a message of %s is no command: %v", name, err)
+			}
+			a.waiting[c.RequestID]++
+		})
+	}
+	state, err := stateOf(l.js, schemas.StreamDead)
+	if err != nil {
+		l.d.t.Fatal(err)
+	}
+	a.dead = int(state.Msgs)
+	if rdb != nil {
+		l.d.readRedis(rdb, &a)
+	}
+	return a
+}
+
+// each reads a whole stream, in order, without taking anything from it.
+func (d *drill) each(js jetstream.JetStream, name string, take func(jetstream.Msg)) {
+	d.t.Helper()
+	state, err := stateOf(js, name)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	consumer, err := js.OrderedConsumer(context.Background(), name, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for read := uint64(0); read < state.Msgs; {
+		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(5*time.Second))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		for msg := range batch.Messages() {
+			read++
+			take(msg)
+		}
+		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// peek reads what a work queue holds: another consumer on it is refused.
+func (d *drill) peek(js jetstream.JetStream, name string, take func(body []byte)) {
+	d.t.Helper()
+	ctx := context.Background()
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	state := stream.CachedInfo().State
+	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
+		msg, err := stream.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		take(msg.Data)
+	}
+}
+
+func (d *drill) readEvent(msg jetstream.Msg) journalled {
+	d.t.Helper()
+	meta, err := msg.Metadata()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	e, err := schemas.DecodeEvent(msg.Data())
+	if err != nil {
+		d.t.Fatalf("event %d: %v", meta.Sequence.Stream, err)
+	}
+	h := msg.Headers()
+	if h.Get(schemas.HeaderEventID) != h.Get(schemas.HeaderMsgID) {
+		d.t.Errorf("event %d: id %q and message id %q differ", meta.Sequence.Stream, h.Get(schemas.HeaderEventID), h.Get(schemas.HeaderMsgID))
+	}
+	out := journalled{Entry: idempotency.Entry{Seq: meta.Sequence.Stream, ID: h.Get(schemas.HeaderEventID), Event: e,
+		Owner: h.Get(schemas.HeaderOwner)}}
+	if parts := strings.Split(h.Get(schemas.HeaderTraceParent), "-"); len(parts) == 4 {
+		out.Trace, _ = hex.DecodeString(parts[1] + parts[2] + parts[3])
+	}
+	if before := h.Get(schemas.HeaderPrevious); before != "" {
+		if out.previous, err = strconv.ParseUint(before, 10, 64); err != nil {
+			d.t.Errorf("event %d: %v", meta.Sequence.Stream, err)
+		}
+	}
+	return out
+}
+
+// readRedis reads every record, and looks for what nobody needs any more.
+func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
+	d.t.Helper()
+	ctx := context.Background()
+	keys := rdb.Scan(ctx, 0, "*", 1000).Iterator()
+	layouts := map[string]bool{}
+	for keys.Next(ctx) {
+		layout, rest, _ := strings.Cut(strings.TrimPrefix(keys.Val(), "{refunds."), "}:")
+		kind, id, _ := strings.Cut(rest, ":")
+		switch kind {
+		case "r":
+			layouts[strings.Split(layout, ":")[0]] = true
+			a.noLease(rdb, keys.Val(), id)
+		case "p", "pos", "beat", "projector", "evicted":
+		default:
+			a.residue = append(a.residue, fmt.Sprintf("redis holds %s", keys.Val()))
+		}
+	}
+	if err := keys.Err(); err != nil {
+		d.t.Fatal(err)
+	}
+	for layout := range layouts {
+		d.readStore(rdb, layout, a)
+	}
+}
+
+// noLease looks whether a settled refund still has a lease.
+func (a *audit) noLease(rdb redis.UniversalClient, key, id string) {
+	fields := rdb.HGetAll(context.Background(), key).Val()
+	if state := idempotency.State(fields["s"]); state.Settled() && (fields["o"] != "" || fields["l"] != "") {
+		a.residue = append(a.residue, fmt.Sprintf("%s is settled and still has a lease: %v", id, fields))
+	}
+}
+
+// readStore reads the records of one layout, which is "<version>.<partitions>", as the worker reads them.
+func (d *drill) readStore(rdb redis.UniversalClient, layout string, a *audit) {
+	d.t.Helper()
+	_, partitions, _ := strings.Cut(layout, ".")
+	p, err := strconv.Atoi(partitions)
+	if err != nil {
+		d.t.Fatalf("layout %q: %v", layout, err)
+	}
+	store, err := idempotency.New(rdb, idempotency.Config{Partitions: p})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer store.Close()
+	records := map[schemas.RequestID]idempotency.Record{}
+	a.records = append(a.records, records)
+	for _, e := range a.journal {
+		if e.Event.Kind == schemas.KindRejected {
+			continue
+		}
+		r, _, err := store.Read(context.Background(), e.Event.RequestID)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		records[e.Event.RequestID] = r
+	}
+}
