@@ -104,11 +104,13 @@ func (p *processor) journalIntent(ctx context.Context, d *delivery, intent *outg
 		return 0, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round + 1,
 			Detail: "the claim's lease is too short for a call now"}, true
 	}
-	for {
+	for first := true; ; first = false {
 		w, err := p.send(ctx, d, intent)
 		switch {
 		case errors.Is(err, errJournalBackwards):
 			return 0, taken, true
+		case refused(err) && first: // so it is surely not stored
+			return 0, Decision{Release: Abandon, Then: Nak, Delay: giveBack, Detail: err.Error()}, true
 		case err != nil:
 			if pause(ctx, publishPause) != nil || !p.fits(d) { // it may be stored, so nothing is released
 				return 0, Decision{Then: Later, Delay: scheduleFloor, Detail: err.Error()}, true
@@ -143,7 +145,7 @@ func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Dec
 	switch s := p.situation(d); {
 	case s.expired() || !p.fits(d):
 		return s.undo(scheduleFloor, "too late for a call"), true
-	case p.store.Gate().Reason() != idempotency.Ready:
+	case p.store.Gate().Reason() != idempotency.Ready || !p.journal.connected():
 		return s.undo(scheduleFloor, "claims are not answered now"), true
 	}
 	return Decision{}, false

@@ -45,6 +45,9 @@ func (p *processor) send(ctx context.Context, d *delivery, out *outgoing) (writt
 		p.fatal(&idempotency.JournalError{Found: err.Error(), Position: known})
 	}
 	end(err)
+	if full(err) {
+		p.store.Gate().Refused()
+	}
 	if err != nil || w.Duplicate {
 		return w, err
 	}

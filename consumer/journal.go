@@ -40,6 +40,12 @@ type entryHeaders struct {
 	trace    nats.Header
 }
 
+// connected tells whether what a provider answers could be journalled now.
+func (j *journal) connected() bool {
+	nc := j.js.Conn()
+	return nc != nil && nc.IsConnected()
+}
+
 func (j *journal) message(e schemas.Event, h entryHeaders) (*nats.Msg, error) {
 	body, err := e.Encode()
 	if err != nil {
@@ -71,6 +77,19 @@ func (j *journal) publish(ctx context.Context, msg *nats.Msg) (written, error) {
 		return written{}, fmt.Errorf("publish to %s: %w", msg.Subject, err)
 	}
 	return written{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// refused tells whether the server said that it does not store this message. Every other error leaves open whether
+// it was stored.
+func refused(err error) bool {
+	var said *jetstream.APIError
+	return errors.As(err, &said)
+}
+
+// full tells whether the server refused for want of something, such as storage: it would refuse the next one, too.
+func full(err error) bool {
+	var said *jetstream.APIError
+	return errors.As(err, &said) && said.Code >= 500
 }
 
 // at reads one stored event, from the stream's leader, and the sequence of its refund's event before.
@@ -112,7 +131,11 @@ func (j *journal) State(ctx context.Context) (idempotency.JournalState, error) {
 		return idempotency.JournalState{}, err
 	}
 	info := stream.CachedInfo() // as fresh as the call above
-	return idempotency.JournalState{Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq}, nil
+	state := idempotency.JournalState{Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq}
+	if info.State.Msgs > 0 {
+		state.FirstAt = info.State.FirstTime
+	}
+	return state, nil
 }
 
 // EventID is part of idempotency.Journal.

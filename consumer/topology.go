@@ -71,13 +71,26 @@ func (t *topology) ensure(ctx context.Context) error {
 func Verify(ctx context.Context, js jetstream.JetStream, cfg Config) error {
 	cfg = cfg.WithDefaults()
 	t := &topology{js: js, cfg: cfg, subjects: schemas.Subjects{Prefix: cfg.Prefix}}
+	return t.verify(ctx, func(jetstream.StreamConfig) []Difference { return nil })
+}
+
+// stillRight compares the streams of a worker that runs with what it needs. By now none may be missing.
+func (t *topology) stillRight(ctx context.Context) error {
+	return t.verify(ctx, func(want jetstream.StreamConfig) []Difference {
+		return []Difference{{Where: "stream " + want.Name, Setting: "existence", Found: "gone", Wanted: "there",
+			Mend: "restoring it from a copy, or starting a worker, which creates it empty: what it held is lost"}}
+	})
+}
+
+func (t *topology) verify(ctx context.Context, missing func(jetstream.StreamConfig) []Difference) error {
 	var differences []Difference
 	for _, want := range t.streams() {
 		try, cancel := context.WithTimeout(ctx, topologyTry)
-		stream, err := js.Stream(try, want.Name)
+		stream, err := t.js.Stream(try, want.Name)
 		cancel()
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
+			differences = append(differences, missing(want)...)
 		case err != nil:
 			return fmt.Errorf("stream %s: %w", want.Name, err)
 		default:

@@ -86,6 +86,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var behind, lanes sync.WaitGroup
 	behind.Go(func() { w.tellPauses(background) })
+	behind.Go(func() { w.watchStreams(background) })
 	behind.Go(func() { w.stop(w.store.Watch(background, w.journal)) })
 	behind.Go(func() { w.stop(w.projector.Run(background)) })
 	for _, l := range w.lanes {
@@ -126,6 +127,27 @@ func (w *Worker) tellPauses(ctx context.Context) {
 	}
 }
 
+// watchStreams closes the gate while a setting of a stream is not what it must be: somebody may change one at any time.
+func (w *Worker) watchStreams(ctx context.Context) {
+	told := ""
+	for ctx.Err() == nil {
+		var wrong *TopologyError
+		err := w.topology.stillRight(ctx)
+		switch {
+		case errors.As(err, &wrong):
+			w.store.Gate().TrustStreams(false)
+			if told != err.Error() {
+				told = err.Error()
+				w.log.Error("streams were changed: no command is worked on until they are mended", "error", told)
+			}
+		case err == nil:
+			w.store.Gate().TrustStreams(true)
+			told = ""
+		}
+		_ = pause(ctx, streamsEvery)
+	}
+}
+
 // stop ends the worker with the first fatal error. What is in hand makes no further call.
 func (w *Worker) stop(err error) {
 	if err == nil {
@@ -144,7 +166,7 @@ func (w *Worker) Readiness() []string {
 	if r := w.store.Gate().Reason(); r != idempotency.Ready {
 		reasons = append(reasons, string(r))
 	}
-	if nc := w.js.Conn(); nc == nil || !nc.IsConnected() {
+	if !w.journal.connected() {
 		reasons = append(reasons, reasonNATS)
 	}
 	for _, l := range w.lanes {
@@ -160,6 +182,8 @@ const (
 	// stallAfter is how long nothing may come, while messages are pending, before a consumer is made anew.
 	stallAfter = 30 * time.Second
 	lanePause  = 500 * time.Millisecond
+	// streamsEvery is the time between two looks at the streams' settings.
+	streamsEvery = 2 * time.Second
 )
 
 type laneConfig struct {

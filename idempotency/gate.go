@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -20,13 +21,19 @@ const (
 	ProjectionBehind   Reason = "projection_behind"
 	ProjectionLags     Reason = "projection_lags"
 	JournalUnreachable Reason = "journal_unreachable"
+	// JournalSuspect: the stream looks like another one, or like one that lost events. If that lasts, the worker stops.
+	JournalSuspect Reason = "journal_suspect"
+	// JournalRefuses: the stream does not store events now.
+	JournalRefuses Reason = "journal_refuses"
+	// StreamsChanged: a setting that the guarantees rest on was changed while the worker ran.
+	StreamsChanged Reason = "streams_changed"
 	// Stopped is for good: this process must not go on.
 	Stopped Reason = "stopped"
 )
 
 // Reasons lists every reason but Ready.
 var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisClock, RedisEvicts, ProjectionMissing, ProjectionBehind,
-	ProjectionLags, JournalUnreachable, Stopped}
+	ProjectionLags, JournalUnreachable, JournalSuspect, JournalRefuses, StreamsChanged, Stopped}
 
 // Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
 // there is work. While it has a Reason, no claim is answered. It is safe for concurrent use.
@@ -45,6 +52,17 @@ type Gate struct {
 	redis    time.Time
 	lastTime time.Time // Redis's clock at the last look
 	changed  chan struct{}
+
+	oldest  oldest    // the oldest event at the last look
+	suspect bool      // the stream may not be the right one
+	unfit   bool      // a stream's settings are not what they must be
+	refused time.Time // when an event was last refused
+}
+
+// oldest is the first event that the stream held at some look.
+type oldest struct {
+	seq uint64
+	at  time.Time
 }
 
 type mark struct {
@@ -68,6 +86,12 @@ func (g *Gate) current(now time.Time) Reason {
 	switch {
 	case g.reason != Ready:
 		return g.reason
+	case g.suspect:
+		return JournalSuspect
+	case g.unfit:
+		return StreamsChanged
+	case now.Sub(g.refused) < refusedFor:
+		return JournalRefuses
 	case now.Sub(g.redis) > g.cfg.LagBound:
 		return RedisUnreachable
 	case now.Sub(g.journal) > g.cfg.LagBound:
@@ -76,6 +100,30 @@ func (g *Gate) current(now time.Time) Reason {
 		return ProjectionLags
 	}
 	return Ready
+}
+
+// refusedFor is how long the gate stays closed after an event was refused. Then a few commands try again.
+const refusedFor = 5 * time.Second
+
+// Refused records that the stream refused to store an event.
+func (g *Gate) Refused() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused = time.Now()
+}
+
+// TrustStreams says whether the streams are set up as the guarantees need them.
+func (g *Gate) TrustStreams(fit bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unfit = !fit
+}
+
+// suspectJournal closes the gate while the stream looks wrong.
+func (g *Gate) suspectJournal(suspect bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.suspect = suspect
 }
 
 // Changed returns a channel that is closed at the next change of the reason.
@@ -132,13 +180,6 @@ func (g *Gate) Stop() {
 	g.set(Stopped)
 }
 
-// lostJournal closes the gate until the stream is heard again.
-func (g *Gate) lostJournal() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.journal = time.Time{}
-}
-
 // distrust closes the gate until the next look.
 func (g *Gate) distrust() {
 	g.mu.Lock()
@@ -177,16 +218,25 @@ type look struct {
 	refused, err error
 }
 
-// sawJournal takes in one reading of the stream.
-func (g *Gate) sawJournal(state JournalState, now time.Time) {
+// sawJournal takes in one reading of the stream. It returns a *JournalError when events left it before their time.
+func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if was := g.oldest; state.First > was.seq && !was.at.IsZero() && now.Before(was.at.Add(g.cfg.Retain-agingSlack)) {
+		return &JournalError{Found: fmt.Sprintf("events %d to %d were removed before their time", was.seq, state.First-1),
+			Position: g.applied}
+	}
+	g.oldest = oldest{state.First, state.FirstAt}
 	g.journal = now
 	if !g.started {
 		g.started, g.start = true, state.Last
 	}
 	g.saw(state.Last, now)
+	return nil
 }
+
+// agingSlack is how much earlier than it should an event may age out: servers' clocks differ.
+const agingSlack = 30 * time.Minute
 
 // sawRedis takes in one reading of Redis and settles whether claims may be answered.
 func (g *Gate) sawRedis(l look) {
@@ -220,6 +270,7 @@ func (g *Gate) judge(l look) Reason {
 			return ProjectionBehind
 		}
 		g.floor[p] = pos.Seq
+		g.highest = max(g.highest, pos.Seq)
 		lowest = min(lowest, pos.Seq)
 	}
 	g.applied = lowest

@@ -32,6 +32,8 @@ type JournalState struct {
 	Created time.Time
 	// First and Last are the sequences of the oldest and newest event; Last stays when events age out.
 	First, Last uint64
+	// FirstAt is when the oldest event was stored; the zero time when there is none.
+	FirstAt time.Time
 }
 
 // ErrNoEvent is returned by Journal.EventID when the stream holds no event at that sequence.

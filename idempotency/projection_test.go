@@ -191,6 +191,7 @@ func TestForeignJournalStopsTheWorker(t *testing.T) {
 		for _, test := range tests {
 			for _, running := range []bool{true, false} {
 				t.Run(test.name+map[bool]string{true: " while running", false: " while stopped"}[running], func(t *testing.T) {
+					t.Parallel()
 					r := rand.New(rand.NewPCG(3, 3))
 					journal := newMemoryJournal()
 					for range 100 {

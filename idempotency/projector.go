@@ -41,11 +41,13 @@ func (s *Store) NewProjector(journal Journal, log *slog.Logger) *Projector {
 // every other trouble is logged and tried again.
 func (p *Projector) Run(ctx context.Context) error {
 	defer p.resign()
-	told := ""
+	told, suspicions := "", 0
 	for ctx.Err() == nil {
 		err := p.term(ctx)
 		var wrong *JournalError
-		if errors.As(err, &wrong) {
+		if !errors.As(err, &wrong) {
+			suspicions = 0
+		} else if suspicions++; suspicions == suspicionsMax {
 			return err
 		}
 		switch {
@@ -87,18 +89,18 @@ func (p *Projector) term(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the event stream: %w", err)
 		}
+		if time.Since(checked) >= projectorPause { // before anything more is built on what was left
+			if err := p.check(ctx); err != nil {
+				return err
+			}
+			checked = time.Now()
+		}
 		if len(entries) > 0 {
 			if err := p.project(ctx, entries); err != nil {
 				return err
 			}
 		}
 		idle = len(entries) < projectorBatch
-		if time.Since(checked) >= projectorPause {
-			if err := p.check(ctx); err != nil {
-				return err
-			}
-			checked = time.Now()
-		}
 	}
 	return nil
 }

@@ -88,8 +88,8 @@ type Store struct {
 	scripts *batcher
 	gate    *Gate
 	soon    chan struct{}
-	// missing counts the looks in a row that found no stream. It belongs to Watch.
-	missing int
+	// suspicions counts the looks in a row at which the stream was not as it must be. It belongs to Watch.
+	suspicions int
 
 	rebuilds, applied, ignored atomic.Uint64
 }

@@ -15,9 +15,8 @@ import (
 const (
 	watchEvery   = time.Second
 	watchTimeout = 2 * time.Second
-	// journalGone is how often in a row the stream must be missing until that is believed: a server that starts
-	// may not know its streams yet.
-	journalGone = 5
+	// suspicionsMax is how often in a row the stream must look wrong until that is believed.
+	suspicionsMax = 5
 	// beatTTL is how long the proof stays that Redis took a write.
 	beatTTL = time.Minute
 )
@@ -76,24 +75,60 @@ func (s *Store) lookSoon() {
 }
 
 func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
+	// Redis first: no position that it tells can be above what the stream says after it.
+	l := s.look(ctx)
 	now, known := time.Now(), s.gate.Highest() // read before the stream is: it grows meanwhile
 	state, err := stateOf(ctx, journal)
+	if err == nil {
+		err = s.gate.sawJournal(state, now)
+	}
+	if err == nil {
+		err = s.compare(ctx, journal, state, known, l.positions)
+	}
+	s.gate.sawRedis(l)
+	return s.believe(err)
+}
+
+// compare holds what is known of the stream, here and in Redis, against the stream.
+func (s *Store) compare(ctx context.Context, journal Journal, state JournalState, known uint64, positions []position) error {
+	if state.Last < known {
+		return &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d", state.Last, known),
+			Position: known}
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	checked := map[position]bool{}
+	for _, at := range positions {
+		if at.missing() || checked[at] {
+			continue
+		}
+		checked[at] = true
+		if err := at.check(ctx, journal, state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// believe returns what is wrong with the stream once it was seen often enough in a row: a server that starts may not
+// know its streams yet, and a new leader not yet all of their events. Until then no claim is answered.
+func (s *Store) believe(err error) error {
+	var wrong *JournalError
 	switch {
 	case errors.Is(err, ErrNoJournal):
-		s.gate.lostJournal()
-		if s.missing++; s.missing >= journalGone {
-			return &JournalError{Found: "it does not exist any more", Position: known}
-		}
+		wrong = &JournalError{Found: "it does not exist any more", Position: s.gate.Highest()}
 	case err == nil:
-		s.missing = 0
-		if state.Last < known {
-			return &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d",
-				state.Last, known), Position: known}
-		}
-		s.gate.sawJournal(state, now)
+		s.suspicions = 0
+		s.gate.suspectJournal(false)
+		return nil
+	case !errors.As(err, &wrong): // no answer: whatever was suspected stays so
+		return nil
 	}
-	s.gate.sawRedis(s.look(ctx))
-	return nil
+	s.gate.suspectJournal(true)
+	if s.suspicions++; s.suspicions < suspicionsMax {
+		return nil
+	}
+	return wrong
 }
 
 // stateOf asks the stream, within a time of its own: a server that hangs must not hide the other one.

@@ -13,8 +13,7 @@ import (
 const sideBySide = "8"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if err := flag.Set("test.parallel", sideBySide); err != nil {
+	if err := flag.Set("test.parallel", sideBySide); err != nil { // the command line still has the last word
 		panic(err)
 	}
 	code := m.Run()
