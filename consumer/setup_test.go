@@ -39,6 +39,8 @@ type fixture struct {
 	wrap func(jetstream.JetStream) jetstream.JetStream
 	// logTo, when set, takes the whole log of workers started from then on.
 	logTo io.Writer
+	// inMemory connects without sockets.
+	inMemory bool
 }
 
 const provider schemas.ProviderName = "test"
@@ -56,16 +58,23 @@ func newFixture(t testing.TB, script scripted.Config, tune ...func(*consumer.Con
 	if !srv.ReadyForConnections(10 * time.Second) {
 		t.Fatal("nats server did not start")
 	}
-	f.nats = srv
-	f.nc = f.dial()
-	if f.js, err = jetstream.New(f.nc); err != nil {
-		t.Fatal(err)
-	}
-	f.mini = miniredis.RunT(t)
+	f.nats, f.mini = srv, miniredis.RunT(t)
 	f.rdb = redis.NewClient(&redis.Options{Addr: f.mini.Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { f.rdb.Close() })
+	f.prepare(script, tune...)
+	return f
+}
+
+// prepare completes a fixture that has its servers.
+func (f *fixture) prepare(script scripted.Config, tune ...func(*consumer.Config)) {
+	f.t.Helper()
+	f.nc = f.dial()
+	var err error
+	if f.js, err = jetstream.New(f.nc); err != nil {
+		f.t.Fatal(err)
+	}
 	if f.provider, err = scripted.New(script); err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	f.cfg = consumer.Config{LeaseMargin: 4 * time.Second, Instances: []consumer.Instance{{Name: provider,
 		Provider: f.provider, Concurrency: 16, Timeout: time.Second,
@@ -73,12 +82,15 @@ func newFixture(t testing.TB, script scripted.Config, tune ...func(*consumer.Con
 	for _, set := range tune {
 		set(&f.cfg)
 	}
-	return f
 }
 
 func (f *fixture) dial() *nats.Conn {
 	f.t.Helper()
-	nc, err := nats.Connect(f.nats.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
+	options := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectBufSize(-1)}
+	if f.inMemory {
+		options = append(options, nats.InProcessServer(f.nats))
+	}
+	nc, err := nats.Connect(f.nats.ClientURL(), options...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
