@@ -15,29 +15,43 @@ import (
 // attempt makes one attempt at the refund: prepare, journal the intent, pass the guard, call.
 func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 	if decision, done := decideAttempt(p.situation(d)); done {
-		return decision
+		return p.fenced(ctx, d, decision, preparation{})
 	}
 	look, decision, held := p.lookAtPayment(ctx, d)
 	if held {
 		return decision
 	}
 	baseline, decision, done := p.prepare(ctx, d)
+	before := preparation{baseline, look}
+	if done {
+		return p.fenced(ctx, d, decision, before)
+	}
+	seq, decision, done := p.journalIntent(ctx, d, before)
 	if done {
 		return decision
 	}
-	intent, err := p.intent(d, baseline, look)
-	if err != nil {
-		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
-	}
-	seq, decision, done := p.journalIntent(ctx, d, intent)
-	if done {
-		return decision
-	}
-	d.previous, d.attempts = seq, d.claim.Attempt
 	if decision, done := p.passGuard(ctx, d, seq); done {
 		return decision
 	}
 	return p.call(ctx, d, baseline)
+}
+
+// preparation is what was seen of the payment before an attempt.
+type preparation struct {
+	baseline providers.Baseline
+	hold     *idempotency.Hold
+}
+
+// fenced lets what was decided without a call stand only when nobody else can be at the same attempt. An event that
+// says "nothing moved" would otherwise speak for a call of a worker that believes it holds the lease, too.
+func (p *processor) fenced(ctx context.Context, d *delivery, decision Decision, before preparation) Decision {
+	if decision.Kind != schemas.KindFailed && decision.Kind != schemas.KindDeferred {
+		return decision
+	}
+	if _, stop, done := p.journalIntent(ctx, d, before); done {
+		return stop
+	}
+	return decision
 }
 
 // lookAtPayment spares an intent that the guard would deny.
@@ -86,19 +100,32 @@ func (p *processor) lastCall(d *delivery) time.Time {
 }
 
 // intent is the dispatched event: it says, before anything leaves, that a call may have left.
-func (p *processor) intent(d *delivery, baseline providers.Baseline, hold *idempotency.Hold) (*outgoing, error) {
+func (p *processor) intent(d *delivery, before preparation) (*outgoing, error) {
 	e := schemas.NewEvent(schemas.KindDispatched, d.command, time.Now())
 	e.Attempt = d.claim.Attempt
 	until := d.claim.Until
 	e.LeaseUntil = &until
 	e.IdempotencyKey = idempotencyKey(d)
-	e.Baseline = baseline
-	return p.outgoing(e, entryHeaders{owner: d.claim.Token, previous: d.previous, hold: hold, trace: d.trace})
+	e.Baseline = before.baseline
+	return p.outgoing(e, entryHeaders{owner: d.claim.Token, previous: d.previous, hold: before.hold, trace: d.trace})
 }
 
 // journalIntent is the fence. The attempt's number is the claim's, so of two workers that both believe they
 // may go, one finds its event id taken, and stops.
-func (p *processor) journalIntent(ctx context.Context, d *delivery, intent *outgoing) (uint64, Decision, bool) {
+func (p *processor) journalIntent(ctx context.Context, d *delivery, before preparation) (uint64, Decision, bool) {
+	intent, err := p.intent(d, before)
+	if err != nil {
+		return 0, Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}, true
+	}
+	seq, decision, stop := p.takeAttempt(ctx, d, intent)
+	if !stop {
+		d.previous, d.attempts = seq, d.claim.Attempt
+	}
+	return seq, decision, stop
+}
+
+// takeAttempt publishes the intent and tells whose the attempt is.
+func (p *processor) takeAttempt(ctx context.Context, d *delivery, intent *outgoing) (uint64, Decision, bool) {
 	taken := Decision{Then: Later, Delay: scheduleFloor, Round: d.round, Detail: "the attempt is taken"}
 	if !p.fits(d) {
 		return 0, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round + 1,

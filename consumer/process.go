@@ -220,7 +220,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 		}
 		decision, done := decideFound(s, finding, err)
 		if done {
-			return decision
+			return p.fenced(ctx, d, decision, preparation{})
 		}
 		d.cleared = true
 	case p.caps.KeyLife == 0 || s.now.After(d.history.KeySince.Add(p.caps.KeyLife-p.cfg.lease(p.in))):
