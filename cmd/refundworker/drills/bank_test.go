@@ -25,6 +25,7 @@ type bank struct {
 
 	mu    sync.Mutex
 	calls []time.Time
+	ended int
 	// before runs when a request has arrived, after when its answer is made and not yet sent.
 	before, after func(operation string)
 }
@@ -64,6 +65,11 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.calls = append(b.calls, time.Now())
 	before, after := b.before, b.after
 	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.ended++
+		b.mu.Unlock()
+	}()
 	if before != nil {
 		before(operation)
 	}
@@ -93,6 +99,13 @@ func (b *bank) asked() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.calls)
+}
+
+// answered is how many of them have been dealt with.
+func (b *bank) answered() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended
 }
 
 // askedBetween is how many requests arrived from one moment to another.

@@ -1,0 +1,163 @@
+package drills
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"refundworker/providers/simulator"
+	"refundworker/schemas"
+)
+
+// twoWorkers is one worker, frozen at some point of its first refund, and another one that takes over.
+type twoWorkers struct {
+	*drill
+	nats   *natsProcess
+	redis  *redisProcess
+	load   *load
+	config string
+	first  *workerProcess
+	// line is the first worker's connection to NATS.
+	line *link
+}
+
+func newTwoWorkers(t *testing.T) *twoWorkers {
+	t.Helper()
+	d := newDrill(t)
+	s := &twoWorkers{drill: d, nats: d.nats(), redis: d.redis(), config: d.config(nil)}
+	s.line = d.link(s.nats.addr)
+	s.first = d.worker("--config", s.config, "--nats-url", "nats://"+s.line.addr, "--redis-url", s.redis.url())
+	s.load = d.load(d.client(s.nats.url()))
+	return s
+}
+
+// takeOver starts another worker, which gets the refund by a duplicate of the command and resolves it once the first
+// one's lease has ended. Then the first one goes on.
+func (s *twoWorkers) takeOver(c []schemas.Command, frozen <-chan struct{}) audit {
+	s.t.Helper()
+	select {
+	case <-frozen:
+	case <-time.After(30 * time.Second):
+		s.t.Fatal("the first worker never got to where it is frozen")
+	}
+	s.worker("--config", s.config, "--nats-url", s.nats.url(), "--redis-url", s.redis.url())
+	s.load.publish(c, 1)
+	s.until("the refund is resolved", 2*time.Minute, func() error {
+		if s.load.audit(nil).count(schemas.KindSucceeded) == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	s.first.thaw()
+	s.until("the first worker goes on", time.Minute, func() error {
+		if len(s.first.waitsFor()) > 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	s.load.quiet(2 * time.Minute)
+	return s.load.agree(s.redis.rdb)
+}
+
+// kinds are the kinds of a journal's events, in order.
+func (a audit) kinds() []schemas.Kind {
+	var out []schemas.Kind
+	for _, e := range a.journal {
+		out = append(out, e.Event.Kind)
+	}
+	return out
+}
+
+// A worker is frozen when its intent is stored and it has not seen so. It goes on after another one has made the
+// refund: its lease has ended, so it makes no call.
+func TestWorkerFrozenBetweenIntentAndCall(t *testing.T) {
+	t.Parallel()
+	s := newTwoWorkers(t)
+	frozen := make(chan struct{})
+	s.line.when("refunds.events.dispatched", func(l *link) bool {
+		l.hold()
+		return true
+	})
+	c := s.load.next(1)
+	s.load.publish(c, 1)
+	s.until("the intent is stored", 20*time.Second, func() error {
+		if s.load.audit(nil).count(schemas.KindDispatched) == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	s.first.freeze()
+	s.line.release()
+	close(frozen)
+	asked := s.bank.asked()
+	a := s.takeOver(c, frozen)
+	if got, want := a.kinds(), []schemas.Kind{"dispatched", "dispatched", "succeeded"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	if asked == 0 {
+		t.Error("the first worker had not prepared its call")
+	}
+}
+
+// A worker is frozen when its call is answered and it has not seen so. Another one finds the refund made; the first
+// one goes on and finds that told.
+func TestWorkerFrozenBetweenCallAndOutcome(t *testing.T) {
+	t.Parallel()
+	s := newTwoWorkers(t)
+	frozen := make(chan struct{})
+	s.bank.at(nil, func(operation string) {
+		if operation == "refund" {
+			s.bank.at(nil, nil)
+			s.first.freeze()
+			close(frozen)
+		}
+	})
+	c := s.load.next(1)
+	s.load.publish(c, 1)
+	a := s.takeOver(c, frozen)
+	if got, want := a.kinds(), []schemas.Kind{"dispatched", "succeeded"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	if got := a.journal[len(a.journal)-1].Event.FoundBy; got != schemas.FoundByLookup {
+		t.Errorf("found by %q, want %q", got, schemas.FoundByLookup)
+	}
+}
+
+// A worker's call is on its way for longer than the worker lives to wait for it: it reaches the bank when another
+// worker's attempt was made. Only the bank's own rule of one refund an order is left to stop it, and does.
+func TestCallThatArrivesAfterItsLease(t *testing.T) {
+	t.Parallel()
+	s := newTwoWorkers(t)
+	frozen, arrive := make(chan struct{}), make(chan struct{})
+	s.bank.at(func(operation string) {
+		if operation == "refund" {
+			s.bank.at(nil, nil)
+			s.first.freeze()
+			close(frozen)
+			<-arrive
+		}
+	}, nil)
+	defer func() {
+		select {
+		case <-arrive:
+		default:
+			close(arrive)
+		}
+	}()
+	c := s.load.next(1)
+	s.load.publish(c, 1)
+	a := s.takeOver(c, frozen)
+	if got, want := a.kinds(), []schemas.Kind{"dispatched", "dispatched", "succeeded"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	close(arrive)
+	s.until("the late call is answered", 10*time.Second, func() error {
+		if s.bank.answered() < s.bank.asked() {
+			return errNotYet
+		}
+		return nil
+	})
+	if got := s.bank.Ledger(); len(got) != 1 || got[0].Kind != simulator.MovementRefund {
+		t.Errorf("ledger %+v, want one refund", got)
+	}
+}

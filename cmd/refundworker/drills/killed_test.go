@@ -1,0 +1,73 @@
+package drills
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"refundworker/schemas"
+)
+
+// 10,000 commands, each published twice, to three workers. One is killed every 3 s and started again, and Redis is
+// emptied twice: exact counts.
+func TestWorkersKilledAndRedisFlushedExactCounts(t *testing.T) {
+	const refunds, copies, killEvery = 10_000, 2, 3 * time.Second
+	d := newDrill(t)
+	nats, redis := d.nats(), d.redis()
+	args := []string{"--config", d.config(nil), "--nats-url", nats.url(), "--redis-url", redis.url()}
+	steady := []*workerProcess{d.worker(args...), d.worker(args...)}
+	victim := d.worker(args...)
+	l := d.load(d.client(nats.url()))
+	killing, stop := make(chan struct{}), make(chan struct{})
+	kills := 0
+	go func() {
+		defer close(killing)
+		tick := time.NewTicker(killEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				victim.kill()
+				victim.start()
+				kills++
+			case <-stop:
+				return
+			}
+		}
+	}()
+	start := time.Now()
+	l.publish(l.next(refunds), copies)
+	for share := range 2 {
+		d.until("some refunds are made", 3*time.Minute, func() error {
+			if n := len(d.bank.Ledger()); n < (share+1)*refunds/3 {
+				return fmt.Errorf("%d so far", n)
+			}
+			return nil
+		})
+		events, err := stateOf(l.js, schemas.StreamEvents)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flushed := time.Now()
+		redis.do("FLUSHALL")
+		steady[0].awaitNotReady("projection_missing", "projection_behind")
+		for _, w := range steady {
+			w.awaitReady()
+		}
+		t.Logf("flushed with %d events in the journal: ready after %s", events.LastSeq, time.Since(flushed).Round(time.Millisecond))
+	}
+	d.until("most refunds are made", 3*time.Minute, func() error {
+		if n := len(d.bank.Ledger()); n < refunds-refunds/10 {
+			return fmt.Errorf("%d so far", n)
+		}
+		return nil
+	})
+	close(stop)
+	<-killing
+	l.quiet(3 * time.Minute)
+	t.Logf("%d commands in %s, one worker killed %d times", refunds*copies, time.Since(start).Round(time.Millisecond), kills)
+	if kills < 3 {
+		t.Errorf("a worker was killed %d times, want at least 3", kills)
+	}
+	l.agree(redis.rdb)
+}
