@@ -12,7 +12,7 @@ TEST_TOTAL ?= 45m
 
 .PHONY: help
 help: ## show this text
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
 run: ## play sample refunds with embedded servers and a simulated provider
@@ -26,12 +26,17 @@ build: ## build bin/refundworker
 test: needs ## run every test with the race detector, against a real redis-server too
 	timeout $(TEST_TOTAL) $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 
+.PHONY: test-long
+test-long: needs ## run what takes too long for every change: longer freezes, more records, more rounds
+	$(GO) test -race -count=1 -tags long -timeout 60m -run '^TestLong' -v ./...
+
 .PHONY: check
 check: ## check form, vet, staticcheck, go.mod and the import floors
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags long ./...
 	$(GO) build -C .tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	bin/staticcheck ./...
+	bin/staticcheck -tags long ./...
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run '^TestArch' ./cmd/refundworker
 

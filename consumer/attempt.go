@@ -139,7 +139,8 @@ func (p *processor) takeAttempt(ctx context.Context, d *delivery, intent *outgoi
 		case refused(err) && first: // so it is surely not stored
 			return 0, Decision{Release: Abandon, Then: Nak, Delay: giveBack, Detail: err.Error()}, true
 		case err != nil:
-			if pause(ctx, publishPause) != nil || !p.fits(d) { // it may be stored, so nothing is released
+			stopped := p.store.Gate().Reason() == idempotency.Stopped
+			if stopped || pause(ctx, publishPause) != nil || !p.fits(d) { // it may be stored, so nothing is released
 				return 0, Decision{Then: Later, Delay: scheduleFloor, Detail: err.Error()}, true
 			}
 		case w.Duplicate:
@@ -169,11 +170,8 @@ func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Dec
 	if err := p.permit(ctx, d); err != nil {
 		return s.undo(scheduleFloor, err.Error()), true
 	}
-	switch s := p.situation(d); {
-	case s.expired() || !p.fits(d):
+	if s := p.situation(d); s.expired() || !p.fits(d) {
 		return s.undo(scheduleFloor, "too late for a call"), true
-	case p.store.Gate().Reason() != idempotency.Ready || !p.journal.connected():
-		return s.undo(scheduleFloor, "claims are not answered now"), true
 	}
 	return Decision{}, false
 }

@@ -45,8 +45,8 @@ func (p *processor) send(ctx context.Context, d *delivery, out *outgoing) (writt
 		p.fatal(&idempotency.JournalError{Found: err.Error(), Position: known})
 	}
 	end(err)
-	if full(err) {
-		p.store.Gate().Refused()
+	if full(err) && p.store.Gate().Refused() {
+		p.obs.log.ErrorContext(ctx, "the event stream refuses events", "error", err.Error())
 	}
 	if err != nil || w.Duplicate {
 		return w, err
@@ -97,7 +97,7 @@ func (p *processor) record(ctx context.Context, d *delivery, decision Decision) 
 	if err != nil {
 		return err
 	}
-	return retryPublish(ctx, func() (bool, error) {
+	return untilDone(ctx, func() (bool, error) {
 		if d.claim.Held() && !decision.moved() && time.Now().After(d.claim.Deadline) {
 			// Another worker may be at it by now. Only money that moved is told after the lease.
 			return true, fmt.Errorf("%s event of %s: the lease has ended", decision.Kind, d.command.RequestID)
@@ -118,8 +118,8 @@ func (d Decision) moved() bool {
 	return d.Kind == schemas.KindSucceeded || d.Kind == schemas.KindCancelled
 }
 
-// retryPublish repeats try, ever more slowly, until it is done or ctx ends. It returns try's last error.
-func retryPublish(ctx context.Context, try func() (done bool, err error)) error {
+// untilDone repeats try, ever more slowly, until it is done or ctx ends. It returns try's last error.
+func untilDone(ctx context.Context, try func() (done bool, err error)) error {
 	for wait := publishPause; ; wait = min(2*wait, publishPauseMax) {
 		done, err := try()
 		if done || pause(ctx, wait) != nil {
@@ -264,7 +264,7 @@ func (p *processor) nak(ctx context.Context, d *delivery, delay time.Duration) D
 func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
 	defer cancel()
-	before, err := p.standingOf(ctx, d)
+	before, err := p.standing(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -297,7 +297,7 @@ func (p *processor) bury(ctx context.Context, d *delivery, decision Decision) er
 
 // keep publishes a message until it is stored or ctx ends.
 func (p *processor) keep(ctx context.Context, msg *nats.Msg) error {
-	return retryPublish(ctx, func() (bool, error) {
+	return untilDone(ctx, func() (bool, error) {
 		_, err := p.journal.publish(ctx, msg)
 		return err == nil, err
 	})

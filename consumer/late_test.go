@@ -193,7 +193,7 @@ func (f *fixture) inState(id, want string) error {
 	if err != nil || len(keys) != 1 {
 		return fmt.Errorf("record keys %v, %v, want one", keys, err)
 	}
-	if got := f.rdb.HGet(context.Background(), keys[0], "s").Val(); got != want {
+	if got := f.rdb.HGet(context.Background(), keys[0], "s").Val(); !strings.HasPrefix(got, want) {
 		return fmt.Errorf("the record is in state %q, want %q", got, want)
 	}
 	return nil

@@ -215,7 +215,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 			return decideUnasked(s)
 		}
 		finding, err := p.lookup(ctx, d, p.request(d))
-		if errors.Is(err, errRate) {
+		if errors.Is(err, errNoCall) {
 			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
 		}
 		decision, done := decideFound(s, finding, err)
@@ -262,22 +262,30 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 		return decideUnfound(s, "the provider reports by notice")
 	}
 	finding, err := p.lookup(ctx, d, p.request(d))
-	if errors.Is(err, errRate) {
+	if errors.Is(err, errNoCall) {
 		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
 	}
 	decision, _ := decideFound(s, finding, err)
 	return decision
 }
 
-// errRate says that the provider's rate leaves no room for a call within the lease.
-var errRate = errors.New("the provider's rate leaves no room now")
+// errNoCall says that the provider may not be asked now: its rate leaves no room for a call within the lease, or what it
+// would answer could not be relied on or kept.
+var errNoCall = errors.New("the provider may not be asked now")
 
-// permit waits for the right to call the provider, as long as a call would still end inside the lease.
+// permit waits for the right to ask the provider, as long as a call would still end inside the lease. What was claimed
+// just before the gate closed asks nothing any more.
 func (p *processor) permit(ctx context.Context, d *delivery) error {
 	ctx, cancel := context.WithDeadline(ctx, p.lastCall(d))
 	defer cancel()
 	if err := p.limit.Wait(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errRate, err)
+		return fmt.Errorf("%w: %w", errNoCall, err)
+	}
+	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
+		return fmt.Errorf("%w: %s", errNoCall, reason)
+	}
+	if !p.journal.connected() {
+		return fmt.Errorf("%w: %s", errNoCall, reasonNATS)
 	}
 	return nil
 }

@@ -31,7 +31,16 @@ func (s *standing) due() time.Time {
 	return at
 }
 
-// standingOf reads the schedule that a new one would replace; nil when there is none.
+// standing reads the schedule that a new one would replace, until it is read or ctx ends; nil when there is none.
+func (p *processor) standing(ctx context.Context, d *delivery) (found *standing, err error) {
+	err = untilDone(ctx, func() (bool, error) {
+		found, err = p.standingOf(ctx, d)
+		return err == nil, err
+	})
+	return found, err
+}
+
+// standingOf tries once.
 func (p *processor) standingOf(ctx context.Context, d *delivery) (*standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -67,7 +76,9 @@ func (p *processor) yield(ctx context.Context, d *delivery, decision Decision) (
 	if decision.Then != Later || decision.Delay < scheduleFloor || decision.Kind != "" || d.previous > 0 {
 		return decision, nil
 	}
-	r, err := p.standingOf(context.WithoutCancel(ctx), d)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.RecordGrace)
+	defer cancel()
+	r, err := p.standing(ctx, d)
 	if err != nil || r == nil || !r.rival {
 		return decision, err
 	}

@@ -326,8 +326,8 @@ func (l *lane) pull(ctx context.Context, consumer jetstream.Consumer) (int, erro
 		return 0, err
 	}
 	for msg := range batch.Messages() {
-		if ctx.Err() != nil { // draining: somebody else may have it at once
-			_ = msg.Nak()
+		if ctx.Err() != nil { // draining: somebody else may have it
+			_ = msg.NakWithDelay(fetchWait) // not sooner, or this very fetch gets it again
 			continue
 		}
 		used++

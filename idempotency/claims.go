@@ -87,7 +87,7 @@ func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fing
 	}
 	key, partition := s.recordKey(id)
 	reply, err := s.scripts.do(ctx, claimScript, []string{key, s.posKey(partition)},
-		claim.Token, string(fp[:]), lease.Milliseconds(), s.gate.floorOf(partition), unjournalledTTL.Milliseconds())
+		claim.Token, string(fp[:]), lease.Milliseconds(), s.gate.floorOf(partition), unjournalledTTL.Milliseconds(), s.mayEvict())
 	if err != nil {
 		return claim, fmt.Errorf("claim %s: %w", id, err)
 	}
@@ -128,7 +128,7 @@ func (c *Claim) read(reply any) error {
 }
 
 // Abandon gives the lease back when nothing was journalled under the claim. It changes nothing else. It
-// reports false when the lease had already ended.
+// reports false when the lease was not this claim's any more.
 func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
 	return s.release(ctx, c, 0, 0, 0)
 }
@@ -136,7 +136,7 @@ func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
 // Undo gives the lease back after the attempt was journalled and surely did nothing. With clean set, every
 // attempt up to the claim's own counts as having done nothing: true only when the claim was FRESH or RETRY,
 // or when what was in doubt before has been looked up conclusively under this very claim. Until pause has
-// passed, claims answer WAIT, so that duplicates do not cut a backoff short. Last is the sequence of the
+// passed, claims of a refund that is not in doubt answer WAIT, so that duplicates do not cut a backoff short. Last is the sequence of the
 // attempt's event, for the next claim to go on from.
 func (s *Store) Undo(ctx context.Context, c Claim, u Undone) (bool, error) {
 	if u.Clean {

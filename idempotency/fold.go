@@ -146,8 +146,8 @@ func (b *batch) write(where func(partition int) string, to position) ([]position
 		if to.Seq <= left.Seq && !left.missing() {
 			continue
 		}
-		call := &scriptCall{script: applyScript, keys: []string{where(p)}, done: make(chan struct{})}
-		call.args = append(call.args, left.expected(), left.ID, to.Seq, to.ID, to.Created)
+		call := &scriptCall{script: applyScript, keys: []string{b.store.posKey(p), where(p)}, done: make(chan struct{})}
+		call.args = append(call.args, left.expected(), left.ID, to.Seq, to.ID, to.Created, b.store.mayEvict())
 		for _, c := range b.order {
 			if c.partition == p && c.touched {
 				call.keys = append(call.keys, c.key)

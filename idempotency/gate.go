@@ -1,7 +1,6 @@
 package idempotency
 
 import (
-	"fmt"
 	"sync"
 	"time"
 )
@@ -59,12 +58,6 @@ type Gate struct {
 	refused time.Time // when an event was last refused
 }
 
-// oldest is the first event that the stream held at some look.
-type oldest struct {
-	seq uint64
-	at  time.Time
-}
-
 type mark struct {
 	seq   uint64
 	known time.Time
@@ -105,11 +98,13 @@ func (g *Gate) current(now time.Time) Reason {
 // refusedFor is how long the gate stays closed after an event was refused. Then a few commands try again.
 const refusedFor = 5 * time.Second
 
-// Refused records that the stream refused to store an event.
-func (g *Gate) Refused() {
+// Refused records that the stream refused to store an event. It reports whether this is news.
+func (g *Gate) Refused() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	news := time.Since(g.refused) >= refusedFor
 	g.refused = time.Now()
+	return news
 }
 
 // TrustStreams says whether the streams are set up as the guarantees need them.
@@ -213,6 +208,7 @@ type look struct {
 	at        time.Time
 	positions []position
 	redisTime time.Time
+	oldest    oldest
 	evicts    bool
 	// refused is a write that failed, err a read.
 	refused, err error
@@ -222,21 +218,18 @@ type look struct {
 func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if was := g.oldest; state.First > was.seq && !was.at.IsZero() && now.Before(was.at.Add(g.cfg.Retain-agingSlack)) {
-		return &JournalError{Found: fmt.Sprintf("events %d to %d were removed before their time", was.seq, state.First-1),
-			Position: g.applied}
+	if err := g.oldest.compare(state, now.Add(-g.cfg.Retain)); err != nil {
+		return err
 	}
 	g.oldest = oldest{state.First, state.FirstAt}
-	g.journal = now
-	if !g.started {
+	// After a silence, as at the start: what came meanwhile may have been known to others for long.
+	if !g.started || now.Sub(g.journal) > g.cfg.LagBound {
 		g.started, g.start = true, state.Last
 	}
+	g.journal = now
 	g.saw(state.Last, now)
 	return nil
 }
-
-// agingSlack is how much earlier than it should an event may age out: servers' clocks differ.
-const agingSlack = 30 * time.Minute
 
 // sawRedis takes in one reading of Redis and settles whether claims may be answered.
 func (g *Gate) sawRedis(l look) {

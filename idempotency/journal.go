@@ -42,19 +42,56 @@ var ErrNoEvent = errors.New("no event at this sequence")
 // ErrNoJournal is returned by a Journal whose stream does not exist.
 var ErrNoJournal = errors.New("there is no event stream")
 
-// JournalError means that the stream is not the one that Redis was projected from, or has lost events.
-// Nothing may be decided from it until a person has looked: the worker stops with it.
+// JournalError means that the stream is not the one that Redis was projected from, has lost events, or has one that
+// cannot be read. Nothing may be decided from it until a person has looked: the worker stops with it.
 type JournalError struct {
 	// Found says what is wrong; Position is where the projection stands.
 	Found    string
 	Position uint64
+	// Mend says what to do about it; empty means what is to be done about a stream that is not the right one.
+	Mend string
 }
 
+const mendJournal = "put the right stream back, or, when this stream is the right one, delete the worker's keys in Redis " +
+	"and start again, after having reconciled the refunds whose events are missing"
+
 func (e *JournalError) Error() string {
-	return fmt.Sprintf("the event stream is not the one this projection was built from: %s (projection at sequence %d). "+
-		"No refund is touched until this is settled: put the right stream back, or, when this stream is the right one, "+
-		"delete the worker's keys in Redis and start again, after having reconciled the refunds whose events are missing",
-		e.Found, e.Position)
+	mend := e.Mend
+	if mend == "" {
+		mend = mendJournal
+	}
+	return fmt.Sprintf("the event stream is not what this projection was built from: %s (projection at sequence %d). "+
+		"No refund is touched until this is settled: %s", e.Found, e.Position, mend)
+}
+
+// oldest is the first event that the stream held at some look; its time is zero when the stream was empty.
+type oldest struct {
+	seq uint64
+	at  time.Time
+}
+
+// agingSlack is how much earlier than it should an event may age out: servers' clocks differ.
+const agingSlack = 30 * time.Minute
+
+// compare tells whether events left the stream that were stored after a moment: age alone takes events, in their time.
+func (o oldest) compare(state JournalState, since time.Time) error {
+	if state.First <= o.seq || o.at.IsZero() || o.at.Before(since.Add(agingSlack)) {
+		return nil
+	}
+	return &JournalError{Found: fmt.Sprintf("events %d to %d were removed before their time", o.seq, state.First-1),
+		Position: o.seq}
+}
+
+// String is how it is stored.
+func (o oldest) String() string { return fmt.Sprintf("%d %d", o.seq, o.at.UnixMilli()) }
+
+func readOldest(text string) oldest {
+	var seq uint64
+	var ms int64
+	if n, _ := fmt.Sscanf(text, "%d %d", &seq, &ms); n != 2 {
+		return oldest{}
+	}
+	return oldest{seq, time.UnixMilli(ms)}
 }
 
 // check compares a position with the journal it claims to come from.

@@ -146,13 +146,22 @@ func (p *Projector) place(ctx context.Context, partition int) (position, bool, e
 		return at, false, nil
 	}
 	if !at.missing() {
-		if err := s.rdb.Rename(ctx, s.posKey(partition), s.rebuildKey(partition)).Err(); err != nil {
-			return at, false, fmt.Errorf("set the position aside: %w", err)
-		}
-		return at, true, nil
+		return at, true, s.move(ctx, at, s.posKey(partition), s.rebuildKey(partition))
 	}
 	at, err = s.positionAt(ctx, s.rebuildKey(partition))
 	return at, true, err
+}
+
+// move names a position aside, or back.
+func (s *Store) move(ctx context.Context, at position, from, to string) error {
+	reply, err := s.scripts.do(ctx, moveScript, []string{from, to}, at.Seq, at.ID)
+	if err != nil {
+		return fmt.Errorf("move the position: %w", err)
+	}
+	if n, _ := reply.(int64); n != 1 {
+		return errMoved
+	}
+	return nil
 }
 
 func (s *Store) positionAt(ctx context.Context, key string) (position, error) {
@@ -208,7 +217,8 @@ func (p *Projector) unbroken(ctx context.Context, entries []Entry) error {
 			}
 		}
 		if e.Event.Kind == "" {
-			return &JournalError{Found: fmt.Sprintf("this version cannot read event %d", e.Seq), Position: p.lowest().Seq}
+			return &JournalError{Found: fmt.Sprintf("this version cannot read event %d", e.Seq), Position: p.lowest().Seq,
+				Mend: "start a version of the worker that can read it"}
 		}
 		next = e.Seq + 1
 	}
@@ -237,8 +247,8 @@ func (p *Projector) promote(ctx context.Context) error {
 		if !rebuilding {
 			continue
 		}
-		if err := p.store.rdb.Rename(ctx, p.store.rebuildKey(i), p.store.posKey(i)).Err(); err != nil {
-			return fmt.Errorf("name the position back: %w", err)
+		if err := p.store.move(ctx, p.left[i], p.store.rebuildKey(i), p.store.posKey(i)); err != nil {
+			return err
 		}
 		p.rebuilding[i] = false
 	}

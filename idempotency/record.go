@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"encoding/binary"
 	"strconv"
 	"time"
 
@@ -170,67 +171,86 @@ func (r *Record) move(e schemas.Event) {
 	}
 }
 
-const traceLen = 25
-
-// Stored fields of a record. Owner, lease and released token belong to claims; clean is raised by both.
+// Stored fields of a record. Owner, lease, pause and released token belong to claims; clean is raised by both. What never
+// changes once an event was journalled shares one field, and so do state and attempts: each field costs bytes of its own.
 const (
-	fieldFingerprint = "f"
-	fieldState       = "s"
-	fieldAttempts    = "a"
-	fieldClean       = "c"
-	fieldDeferrals   = "d"
-	fieldDue         = "u"
-	fieldTrace       = "t"
-	fieldAmount      = "m"
-	fieldReversed    = "v"
-	fieldLast        = "q"
+	// fieldIdentity is the fingerprint, and from the first event on the amount and the trace.
+	fieldIdentity = "f"
+	// fieldState is the state's letter and the number of attempts.
+	fieldState     = "s"
+	fieldClean     = "c"
+	fieldDeferrals = "d"
+	fieldDue       = "u"
+	fieldReversed  = "v"
+	fieldLast      = "q"
 )
 
-var recordFields = []string{fieldFingerprint, fieldState, fieldAttempts, fieldClean, fieldDeferrals, fieldDue,
-	fieldTrace, fieldAmount, fieldReversed, fieldLast}
+var recordFields = []string{fieldIdentity, fieldState, fieldClean, fieldDeferrals, fieldDue, fieldReversed, fieldLast}
 
-// readRecord decodes the values of recordFields. A record that was claimed but never journalled is empty but
-// for its fingerprint.
+// Parts of the identity field.
+const (
+	currencyLen = 3
+	microsLen   = 8
+	traceLen    = 25
+)
+
+// identity is what never changes: fingerprint, currency, micros, and the trace if there is one.
+func (r Record) identity() string {
+	out := make([]byte, 0, len(r.Fingerprint)+currencyLen+microsLen+traceLen)
+	out = append(out, r.Fingerprint[:]...)
+	var currency [currencyLen]byte
+	copy(currency[:], r.Amount.Currency)
+	out = append(out, currency[:]...)
+	out = binary.BigEndian.AppendUint64(out, uint64(r.Amount.Micros))
+	return string(append(out, r.Trace...))
+}
+
+// readIdentity is identity's opposite. A record that was claimed but never journalled has its fingerprint only.
+func (r *Record) readIdentity(text string) {
+	rest := text[copy(r.Fingerprint[:], text):]
+	if len(rest) < currencyLen+microsLen {
+		return
+	}
+	if currency := rest[:currencyLen]; currency[0] != 0 {
+		r.Amount.Currency = schemas.Currency(currency)
+	}
+	rest = rest[currencyLen:]
+	r.Amount.Micros = int64(binary.BigEndian.Uint64([]byte(rest[:microsLen])))
+	if rest = rest[microsLen:]; len(rest) == traceLen {
+		r.Trace = []byte(rest)
+	}
+}
+
+// readRecord decodes the values of recordFields.
 func readRecord(values []any) Record {
 	var r Record
 	text := func(i int) string { s, _ := values[i].(string); return s }
 	number := func(i int) int64 { n, _ := strconv.ParseInt(text(i), 10, 64); return n }
-	copy(r.Fingerprint[:], text(0))
-	r.State = State(text(1))
-	r.Attempts, r.Clean, r.Deferrals = int(number(2)), int(number(3)), int(number(4))
-	if ms := number(5); ms != 0 {
+	r.readIdentity(text(0))
+	if s := text(1); s != "" {
+		r.State = State(s[:1])
+		r.Attempts, _ = strconv.Atoi(s[1:])
+	}
+	r.Clean, r.Deferrals = int(number(2)), int(number(3))
+	if ms := number(4); ms != 0 {
 		r.Due = time.UnixMilli(ms).UTC()
 	}
-	if t := text(6); len(t) == traceLen {
-		r.Trace = []byte(t)
-	}
-	if m := text(7); len(m) > 3 {
-		r.Amount.Micros, _ = strconv.ParseInt(m[3:], 10, 64)
-		r.Amount.Currency = schemas.Currency(m[:3])
-	}
-	r.Reversed, r.Last = number(8), uint64(number(9))
+	r.Reversed, r.Last = number(5), uint64(number(6))
 	return r
 }
 
 // fields lists what is stored, zero values left out, as field and value in turn; clean is stored apart.
 func (r Record) fields() []any {
-	out := []any{fieldFingerprint, string(r.Fingerprint[:]), fieldState, string(r.State), fieldLast, r.Last}
+	out := []any{fieldIdentity, r.identity(), fieldState, string(r.State) + strconv.Itoa(r.Attempts), fieldLast, r.Last}
 	add := func(field string, n int64) {
 		if n != 0 {
 			out = append(out, field, n)
 		}
 	}
-	add(fieldAttempts, int64(r.Attempts))
 	add(fieldDeferrals, int64(r.Deferrals))
 	add(fieldReversed, r.Reversed)
 	if !r.Due.IsZero() {
 		out = append(out, fieldDue, r.Due.UnixMilli())
-	}
-	if r.Trace != nil {
-		out = append(out, fieldTrace, string(r.Trace))
-	}
-	if r.Amount.Currency != "" {
-		out = append(out, fieldAmount, string(r.Amount.Currency)+strconv.FormatInt(r.Amount.Micros, 10))
 	}
 	return out
 }

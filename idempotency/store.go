@@ -17,7 +17,7 @@ import (
 )
 
 // layout is the version of what is stored. Another layout lives under its own namespace and is built anew.
-const layout = 1
+const layout = 2
 
 // Config says how the projection is kept. The zero value of a field means its default.
 type Config struct {
@@ -118,6 +118,7 @@ var (
 	releaseScript = loadScript("release")
 	applyScript   = loadScript("apply")
 	leadScript    = loadScript("lead")
+	moveScript    = loadScript("move")
 )
 
 func loadScript(name string) *redis.Script {
@@ -150,6 +151,7 @@ func (s *Store) posKey(partition int) string     { return s.tag(partition) + ":p
 func (s *Store) rebuildKey(partition int) string { return s.tag(partition) + ":rebuild" }
 func (s *Store) leaderKey() string               { return s.tag(0) + ":projector" }
 func (s *Store) beatKey(partition int) string    { return s.tag(partition) + ":beat" }
+func (s *Store) oldestKey() string               { return s.tag(0) + ":oldest" }
 func (s *Store) evictedKey() string              { return s.tag(0) + ":evicted" }
 
 func (s *Store) partition(key string) int {

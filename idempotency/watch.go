@@ -83,22 +83,28 @@ func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 		err = s.gate.sawJournal(state, now)
 	}
 	if err == nil {
-		err = s.compare(ctx, journal, state, known, l.positions)
+		err = s.compare(ctx, journal, state, l)
+	}
+	if err == nil && state.Last < known {
+		err = &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d", state.Last, known),
+			Position: known}
 	}
 	s.gate.sawRedis(l)
 	return s.believe(err)
 }
 
-// compare holds what is known of the stream, here and in Redis, against the stream.
-func (s *Store) compare(ctx context.Context, journal Journal, state JournalState, known uint64, positions []position) error {
-	if state.Last < known {
-		return &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d", state.Last, known),
-			Position: known}
+// compare holds what Redis knows of the stream against the stream, and has it know the oldest event.
+func (s *Store) compare(ctx context.Context, journal Journal, state JournalState, l look) error {
+	if l.err != nil {
+		return nil
+	}
+	if err := l.oldest.compare(state, time.Now().Add(-s.cfg.Retain)); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	checked := map[position]bool{}
-	for _, at := range positions {
+	for _, at := range l.positions {
 		if at.missing() || checked[at] {
 			continue
 		}
@@ -106,6 +112,17 @@ func (s *Store) compare(ctx context.Context, journal Journal, state JournalState
 		if err := at.check(ctx, journal, state); err != nil {
 			return err
 		}
+	}
+	return s.noteOldest(ctx, l.oldest, oldest{state.First, state.FirstAt})
+}
+
+// noteOldest keeps what a later process needs to know that no event left before its time.
+func (s *Store) noteOldest(ctx context.Context, noted, now oldest) error {
+	if now.at.IsZero() || noted.seq == now.seq && !noted.at.IsZero() {
+		return nil
+	}
+	if err := s.rdb.Set(ctx, s.oldestKey(), now.String(), 0).Err(); err != nil {
+		return fmt.Errorf("note the oldest event: %w", err)
 	}
 	return nil
 }
@@ -142,13 +159,11 @@ func (s *Store) look(ctx context.Context) look {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	l := look{}
-	positions, redisTime, err := s.positions(ctx)
+	l.err = s.readPositions(ctx, &l)
 	l.at = time.Now()
-	if err != nil {
-		l.err = err
+	if l.err != nil {
 		return l
 	}
-	l.positions, l.redisTime = positions, redisTime
 	if l.evicts, l.err = s.evicts(ctx); l.err == nil {
 		l.refused = s.beat(ctx)
 	}
@@ -169,20 +184,31 @@ func (s *Store) beat(ctx context.Context) error {
 
 // positions reads every partition's position, and Redis's clock.
 func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
+	var l look
+	err := s.readPositions(ctx, &l)
+	return l.positions, l.redisTime, err
+}
+
+// readPositions reads what the watch compares: Redis's clock, every partition's position, the oldest event noted.
+func (s *Store) readPositions(ctx context.Context, l *look) error {
 	pipe := s.rdb.Pipeline()
-	clock := pipe.Time(ctx)
+	clock, noted := pipe.Time(ctx), pipe.Get(ctx, s.oldestKey())
 	reads := make([]*redis.SliceCmd, s.cfg.Partitions)
 	for p := range reads {
 		reads[p] = pipe.HMGet(ctx, s.posKey(p), positionFields...)
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, time.Time{}, fmt.Errorf("read positions: %w", err)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read positions: %w", err)
 	}
-	positions := make([]position, len(reads))
+	l.positions = make([]position, len(reads))
 	for p, read := range reads {
-		positions[p] = readPosition(read.Val())
+		if err := read.Err(); err != nil {
+			return fmt.Errorf("read positions: %w", err)
+		}
+		l.positions[p] = readPosition(read.Val())
 	}
-	return positions, clock.Val(), nil
+	l.redisTime, l.oldest = clock.Val(), readOldest(noted.Val())
+	return clock.Err()
 }
 
 // evicts tells whether Redis may drop keys behind our back. Keys dropped since anybody last looked make the
@@ -211,8 +237,16 @@ func (s *Store) evicts(ctx context.Context) (bool, error) {
 	return may, s.noteEvicted(ctx, evicted)
 }
 
-// noteEvicted compares the number of keys that Redis ever dropped with the one noted last. A restarted Redis
-// counts from 0 again.
+// mayEvict is what scripts are told: whether they must ask if keys were dropped since the position was first stored.
+func (s *Store) mayEvict() int {
+	if s.cfg.Volatile {
+		return 0
+	}
+	return 1
+}
+
+// noteEvicted compares the number of keys that Redis ever dropped with the one noted last. Any other number means that
+// the projection is built anew: more keys are gone, or it is another server, which counts for itself.
 func (s *Store) noteEvicted(ctx context.Context, evicted int64) error {
 	noted, err := s.rdb.Get(ctx, s.evictedKey()).Int64()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -221,10 +255,8 @@ func (s *Store) noteEvicted(ctx context.Context, evicted int64) error {
 	if evicted == noted {
 		return nil
 	}
-	if evicted > noted {
-		if err := s.forgetPositions(ctx); err != nil {
-			return err
-		}
+	if err := s.forgetPositions(ctx); err != nil {
+		return err
 	}
 	return s.rdb.Set(ctx, s.evictedKey(), evicted, 0).Err()
 }

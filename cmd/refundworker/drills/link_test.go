@@ -22,6 +22,8 @@ type link struct {
 	// watch is what a request must hold for seen to be told, once, before it is passed on.
 	watch []byte
 	seen  func(l *link) (pass bool)
+	// torn is how much after the text is passed on all the same of a request that is not.
+	torn int
 }
 
 // link starts a link to a server.
@@ -103,6 +105,7 @@ func (l *link) requests(server, client net.Conn) {
 		}
 		tail = append(tail, buf[:n]...)
 		if seen := l.sees(tail); seen != nil && !seen(l) {
+			_, _ = server.Write(l.piece(tail, n)) // the server may be gone
 			return
 		}
 		tail = tail[max(0, len(tail)-256):]
@@ -205,4 +208,24 @@ func (l *link) when(text string, seen func(l *link) (pass bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watch, l.seen = []byte(text), seen
+}
+
+// tear breaks the connection off, once, in the middle of a request: so much after the text is passed on, and no more.
+func (l *link) tear(text string, after int, seen func(l *link)) {
+	l.when(text, func(l *link) bool { seen(l); return false })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.torn = after
+}
+
+// piece is what is passed on of a request that is broken off. The last n bytes of data have not been passed on yet.
+func (l *link) piece(data []byte, n int) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.torn == 0 {
+		return nil
+	}
+	end := bytes.Index(data, l.watch) + len(l.watch) + l.torn
+	l.torn = 0
+	return data[len(data)-n : min(end, len(data))]
 }

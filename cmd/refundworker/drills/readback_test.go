@@ -76,7 +76,8 @@ func (d *drill) each(js jetstream.JetStream, name string, take func(jetstream.Ms
 		d.t.Fatal(err)
 	}
 	for read := uint64(0); read < state.Msgs; {
-		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(5*time.Second))
+		// No more than there is: a fetch waits for all that it asks for.
+		batch, err := consumer.Fetch(int(min(500, state.Msgs-read)), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -151,7 +152,7 @@ func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
 		case "r":
 			layouts[strings.Split(layout, ":")[0]] = true
 			a.noLease(rdb, keys.Val(), id)
-		case "p", "pos", "beat", "projector", "evicted":
+		case "p", "pos", "beat", "projector", "evicted", "oldest":
 		default:
 			a.residue = append(a.residue, fmt.Sprintf("redis holds %s", keys.Val()))
 		}
@@ -167,7 +168,8 @@ func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
 // noLease looks whether a settled refund still has a lease.
 func (a *audit) noLease(rdb redis.UniversalClient, key, id string) {
 	fields := rdb.HGetAll(context.Background(), key).Val()
-	if state := idempotency.State(fields["s"]); state.Settled() && (fields["o"] != "" || fields["l"] != "") {
+	state := fields["s"] // the state's letter, and the number of attempts
+	if state != "" && idempotency.State(state[:1]).Settled() && (fields["o"] != "" || fields["l"] != "") {
 		a.residue = append(a.residue, fmt.Sprintf("%s is settled and still has a lease: %v", id, fields))
 	}
 }

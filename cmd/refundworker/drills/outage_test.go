@@ -1,0 +1,281 @@
+package drills
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"refundworker/schemas"
+)
+
+// outage is two workers on one NATS and one Redis, which each of them reaches over a link of its own, and order
+// services that publish a command every now and then, whatever happens.
+type outage struct {
+	*drill
+	nats    *natsProcess
+	redis   *redisProcess
+	links   []*link
+	workers []*workerProcess
+	load    *load
+	stop    func()
+	// mend is what workers that stop say is to be done, if it is not to put the right stream back.
+	mend string
+	// trouble is when it began, and printed how much each worker had printed by then.
+	trouble time.Time
+	printed []int
+}
+
+const (
+	commandEvery = 50 * time.Millisecond
+	// someRefunds is how many refunds show that work goes on.
+	someRefunds = 20
+	// callLatency keeps refunds in flight: whatever is lost is lost in the middle of some.
+	callLatency = 100 * time.Millisecond
+	// noticedWithin bounds the time until a worker says that it is not ready: a look every second, whose two
+	// servers may each take two seconds to fail, and a busy machine.
+	noticedWithin = 8 * time.Second
+	// readyWithin bounds the time from the end of the trouble until every worker is ready.
+	readyWithin = 20 * time.Second
+	// leaving is how long what had passed every check may still be on its way to the provider.
+	leaving = time.Second
+	// silence is how long nothing may reach the provider after that.
+	silence = time.Second
+	// leftWithin bounds the time until nothing is left to do: leases that nobody gives back run out, and an
+	// attempt in doubt is looked up 15 s after its lease.
+	leftWithin = 2 * time.Minute
+)
+
+// newOutage starts NATS, Redis and nothing else.
+func newOutage(t *testing.T, redisArgs ...string) *outage {
+	t.Helper()
+	t.Parallel()
+	d := newDrill(t)
+	r := &outage{drill: d, nats: d.nats(), redis: d.redis(redisArgs...)}
+	r.load = d.load(d.client(r.nats.url()))
+	return r
+}
+
+// begin starts the workers and the commands, and waits until some refunds are made.
+func (r *outage) begin(change func(settings map[string]any)) {
+	r.t.Helper()
+	config := r.config(change)
+	for range 2 {
+		l := r.link(r.redis.addr)
+		r.links = append(r.links, l)
+		r.workers = append(r.workers, r.startWorker("--config", config, "--nats-url", r.nats.url(), "--redis-url", "redis://"+l.addr))
+	}
+	r.goOn()
+}
+
+// goOn waits for the workers, lets commands come, and waits until some refunds are made.
+func (r *outage) goOn() {
+	r.t.Helper()
+	for _, w := range r.workers {
+		w.awaitReady()
+	}
+	r.stop = r.load.trickle(commandEvery)
+	r.made(someRefunds)
+}
+
+// slowBank has every call take a moment.
+func (r *outage) slowBank() {
+	r.bank.at(func(string) { <-time.After(callLatency) }, nil)
+}
+
+// made waits until n more refunds are made.
+func (r *outage) made(n int) {
+	r.t.Helper()
+	want := len(r.bank.Ledger()) + n
+	r.until(fmt.Sprintf("%d more refunds are made", n), leftWithin, func() error {
+		if got := len(r.bank.Ledger()); got < want {
+			return fmt.Errorf("%d refunds, want %d", got, want)
+		}
+		return nil
+	})
+}
+
+// again publishes commands a second time, as order services do that saw no answer.
+func (r *outage) again(commands []schemas.Command) {
+	r.t.Helper()
+	r.load.publish(commands, 1)
+}
+
+// breaks has the trouble begin, and waits until every worker says so: on /readyz, with one of the reasons, and in its
+// log.
+func (r *outage) breaks(trouble func(), reasons ...string) {
+	r.t.Helper()
+	r.begins()
+	trouble()
+	r.noticed(reasons...)
+}
+
+// begins marks the beginning of trouble.
+func (r *outage) begins() {
+	r.trouble, r.printed = time.Now(), nil
+	for _, w := range r.workers {
+		r.printed = append(r.printed, len(w.output.String()))
+	}
+}
+
+// noticed waits until every worker says, on /readyz and in its log, that it is not ready.
+func (r *outage) noticed(reasons ...string) {
+	r.t.Helper()
+	for i, w := range r.workers {
+		if took := w.awaitNotReady(reasons...).Sub(r.trouble); took > noticedWithin {
+			r.t.Errorf("worker %d: not ready after %s, want within %s", i, took, noticedWithin)
+		}
+		r.until("the log says that work is paused", noticedWithin, func() error {
+			return r.logged(i, "paused: no command is worked on", reasons...)
+		})
+	}
+	r.t.Logf("every worker is paused after %s", time.Since(r.trouble).Round(time.Millisecond))
+}
+
+// logged looks for a line of a worker's log since the trouble began, with one of the reasons.
+func (r *outage) logged(worker int, message string, reasons ...string) error {
+	for line := range strings.Lines(r.workers[worker].output.String()[r.printed[worker]:]) {
+		if !strings.Contains(line, `"msg":"`+message+`"`) {
+			continue
+		}
+		for _, reason := range reasons {
+			if strings.Contains(line, `"`+reason+`"`) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("no line says %q with one of %v", message, reasons)
+}
+
+// silent watches that nothing reaches the provider, once what was just leaving has left, and that no worker becomes
+// ready meanwhile.
+func (r *outage) silent(lasting time.Duration) {
+	r.t.Helper()
+	from := time.Now().Add(leaving)
+	<-time.After(leaving + lasting)
+	if n := r.bank.askedBetween(from, time.Now()); n > 0 {
+		r.t.Errorf("%d provider calls while no worker was ready", n)
+	}
+	for i, w := range r.workers {
+		if len(w.waitsFor()) == 0 {
+			r.t.Errorf("worker %d became ready while the trouble lasted", i)
+		}
+	}
+}
+
+// over waits until every worker is ready again and says so in its log. The trouble ended at ended.
+func (r *outage) over(ended time.Time) {
+	r.t.Helper()
+	for i, w := range r.workers {
+		w.awaitReady()
+		r.until("the log says that work goes on", noticedWithin, func() error {
+			_, since, _ := strings.Cut(w.output.String()[r.printed[i]:], "paused: no command is worked on")
+			if !strings.Contains(since, "ready: commands are worked on") {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	took := time.Since(ended)
+	r.t.Logf("every worker is ready %s after the trouble ended, %s after it began", took.Round(time.Millisecond),
+		time.Since(r.trouble).Round(time.Millisecond))
+	if took > readyWithin {
+		r.t.Errorf("ready after %s, want within %s", took, readyWithin)
+	}
+}
+
+// end shows that work goes on, lets it come to its end and holds everything together.
+func (r *outage) end() {
+	r.t.Helper()
+	r.made(someRefunds)
+	r.stop()
+	from := time.Now()
+	r.load.quiet(leftWithin)
+	r.caughtUp()
+	r.t.Logf("nothing is left to do %s after the last command", time.Since(from).Round(time.Millisecond))
+	r.load.agree(r.redis.rdb)
+}
+
+// caughtUp waits until Redis holds all that is journalled.
+func (r *outage) caughtUp() {
+	r.t.Helper()
+	r.until("the projection is complete", readyWithin, func() error {
+		state, err := stateOf(r.load.js, schemas.StreamEvents)
+		if err != nil {
+			return err
+		}
+		positions, err := r.redis.rdb.Keys(context.Background(), "*}:pos").Result()
+		if err != nil || len(positions) == 0 {
+			return fmt.Errorf("no position is found (%v)", err)
+		}
+		for _, key := range positions {
+			if at, err := r.redis.rdb.HGet(context.Background(), key, "s").Uint64(); err != nil || at < state.LastSeq {
+				return fmt.Errorf("%s is at %d of %d (%v)", key, at, state.LastSeq, err)
+			}
+		}
+		return nil
+	})
+}
+
+// holdRebuild keeps a rebuild from going on, so that what the workers do meanwhile can be watched: all of it names the
+// position that is set aside.
+func (r *outage) holdRebuild() (release func()) { return r.holdRequests("}:rebuild") }
+
+// holdRequests keeps back, on every link, whatever request holds the text, until release.
+func (r *outage) holdRequests(text string) (release func()) {
+	let := make(chan struct{})
+	var mu sync.Mutex
+	released := false
+	var hold func(*link) bool
+	hold = func(l *link) bool {
+		mu.Lock()
+		if !released {
+			l.when(text, hold) // a client that gave up asks again
+		}
+		mu.Unlock()
+		<-let
+		return true
+	}
+	r.watchFor(text, hold)
+	release = sync.OnceFunc(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		released = true
+		r.watchFor("", nil)
+		close(let)
+	})
+	r.t.Cleanup(release)
+	return release
+}
+
+// watchFor has every link tell, once, that a request holds the text, before it is passed on.
+func (r *outage) watchFor(text string, seen func(*link) bool) {
+	for _, l := range r.links {
+		l.when(text, seen)
+	}
+}
+
+// move has every link lead to another server.
+func (r *outage) move(to *redisProcess) {
+	for _, l := range r.links {
+		l.lead(to.addr)
+	}
+	r.redis = to
+}
+
+// field is one line of INFO.
+func (r *redisProcess) field(name string) string {
+	r.d.t.Helper()
+	info, err := r.rdb.Info(context.Background(), "everything").Result()
+	if err != nil {
+		r.d.t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(info, "\r\n") {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return value
+		}
+	}
+	return ""
+}

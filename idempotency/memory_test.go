@@ -1,0 +1,134 @@
+package idempotency
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"refundworker/schemas"
+)
+
+const (
+	settledBytes = 250
+	openBytes    = 300
+)
+
+// What a refund costs in Redis bounds how many can be kept.
+func TestRecordsAreSmall(t *testing.T) { recordsAreSmall(t, 20_000) }
+
+func recordsAreSmall(t *testing.T, n int) {
+	t.Helper()
+	plain, held := bytesPerRecord(t, n, false), bytesPerRecord(t, n, true)
+	t.Logf("%d records: settled %d bytes, open %d bytes; with a payment that takes one refund at a time: settled %d, open %d",
+		n, plain.settled, plain.open, held.settled, held.open)
+	if plain.settled > settledBytes {
+		t.Errorf("a settled record takes %d bytes, want at most %d", plain.settled, settledBytes)
+	}
+	if plain.open > openBytes {
+		t.Errorf("an open record takes %d bytes, want at most %d", plain.open, openBytes)
+	}
+}
+
+type recordSize struct{ settled, open int }
+
+// bytesPerRecord projects refunds into a real Redis of their own and divides the memory that it took: first as they
+// are dispatched with a lease, then as they have succeeded.
+func bytesPerRecord(t *testing.T, n int, held bool) recordSize {
+	t.Helper()
+	rdb := realRedis(t)
+	journal := newMemoryJournal()
+	s := startSystem(t, rdb, journal, Config{Namespace: "refunds"}).ready()
+	before := usedMemory(t, rdb)
+	var last uint64
+	for i := range n {
+		last = journal.add(realistic(i, schemas.KindDispatched, held))
+	}
+	s.longApplied(last)
+	open := usedMemory(t, rdb)
+	reportLayout(t, rdb, s, "open")
+	for i := range n {
+		last = journal.add(realistic(i, schemas.KindSucceeded, held))
+	}
+	s.longApplied(last)
+	settled := usedMemory(t, rdb)
+	reportLayout(t, rdb, s, "settled")
+	return recordSize{settled: (settled - before) / n, open: (open - before) / n}
+}
+
+// longApplied waits as applied does, for as long as the projection gets on.
+func (s *system) longApplied(seq uint64) {
+	s.t.Helper()
+	for at := uint64(0); at < seq; {
+		next := at
+		eventually(s.t, fmt.Sprintf("the projection gets on from event %d", at), func() bool {
+			positions, _, err := s.store.positions(s.t.Context())
+			if err == nil {
+				next = positions[0].Seq
+			}
+			return next > at
+		})
+		at = next
+	}
+}
+
+// realistic is an event of a refund as workers write it.
+func realistic(i int, k schemas.Kind, held bool) Entry {
+	id := schemas.RequestID(fmt.Sprintf("ord-%d:r1", 1_000_000+i))
+	now := time.Now().UTC()
+	command := schemas.Command{RequestID: id, Provider: "bbmsl-hk", RequestedAt: now,
+		Payment: schemas.Payment{Reference: strconv.Itoa(40_000_000 + i)},
+		Amount:  schemas.Money{Micros: int64(10_000_000 + 10_000*(i%1000)), Currency: "HKD"}}
+	e := Entry{Event: schemas.NewEvent(k, command, now), Trace: make([]byte, traceLen)}
+	for b := range e.Trace {
+		e.Trace[b] = byte(i >> (8 * (b % 4)) * (b + 7))
+	}
+	e.Event.Attempt = 1
+	e.Owner = fmt.Sprintf("%016x", i*1_000_003)
+	if k == schemas.KindDispatched {
+		until := now.Add(50 * time.Second)
+		e.Event.LeaseUntil, e.Event.IdempotencyKey = &until, string(id)
+		if held {
+			e.Hold = &Hold{}
+		}
+		return e
+	}
+	e.Event.RefundType, e.Event.FoundBy = schemas.RefundTypeRefund, schemas.FoundByCall
+	e.Event.ProviderRefundID = strconv.Itoa(90_000_000 + i)
+	return e
+}
+
+// usedMemory is what Redis uses, but for the buffers of its connections, which come and go.
+func usedMemory(t *testing.T, rdb redis.UniversalClient) int {
+	t.Helper()
+	info, err := rdb.Info(t.Context(), "memory").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(name string) int {
+		n, err := strconv.Atoi(infoField(info, name))
+		if err != nil {
+			t.Fatalf("%s of redis: %v", name, err)
+		}
+		return n
+	}
+	return number("used_memory") - number("mem_clients_normal")
+}
+
+// reportLayout logs how Redis keeps one record, for whoever has to make it smaller.
+func reportLayout(t *testing.T, rdb redis.UniversalClient, s *system, state string) {
+	t.Helper()
+	key, _ := s.store.recordKey(realistic(0, schemas.KindDispatched, false).Event.RequestID)
+	fields, err := rdb.HGetAll(t.Context(), key).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := 0
+	for name, value := range fields {
+		content += len(name) + len(value)
+	}
+	t.Logf("%s: key of %d bytes, %s of %d fields with %d bytes, MEMORY USAGE %d", state, len(key),
+		rdb.ObjectEncoding(t.Context(), key).Val(), len(fields), content, rdb.MemoryUsage(t.Context(), key).Val())
+}
