@@ -23,6 +23,7 @@ func TestJoinedServersExactCounts(t *testing.T) {
 // The embedded mode is killed in the middle and started again on the same directory. Its Redis forgot
 // everything; the journal did not.
 func TestEmbeddedKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	const refunds = 600
 	d := newDrill(t)
 	listen := unusedAddress(t)

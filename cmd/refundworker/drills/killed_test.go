@@ -11,6 +11,7 @@ import (
 // 10,000 commands, each published twice, to three workers. One is killed every 3 s and started again, and Redis is
 // emptied twice: exact counts.
 func TestWorkersKilledAndRedisFlushedExactCounts(t *testing.T) {
+	t.Parallel()
 	const refunds, copies, killEvery = 10_000, 2, 3 * time.Second
 	d := newDrill(t)
 	nats, redis := d.nats(), d.redis()

@@ -3,10 +3,12 @@ package drills
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,9 +116,21 @@ func (p *process) end(sig syscall.Signal) error {
 
 func (p *process) kill() { _ = p.end(syscall.SIGKILL) }
 
-// freeze stops the process where it stands; thaw lets it go on as if nothing had happened.
-func (p *process) freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
-func (p *process) thaw()   { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+// freeze stops the process where it stands, and returns when it does.
+func (p *process) freeze() {
+	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+	for !p.ended() {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		_, after, _ := bytes.Cut(stat, []byte(") "))
+		if err != nil || bytes.HasPrefix(after, []byte("T")) { // where it cannot be read, the signal was all
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// thaw lets a frozen process go on as if nothing had happened.
+func (p *process) thaw() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (p *process) ended() bool {
 	select {
