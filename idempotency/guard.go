@@ -111,6 +111,9 @@ func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, refere
 		if look.At >= seq {
 			return look, nil
 		}
+		if s.gate.Reason() == Stopped { // nothing is applied any more
+			return PaymentLook{}, fmt.Errorf("wait for the payment's hold: %s", Stopped)
+		}
 		wait.Reset(pause)
 	}
 }

@@ -69,3 +69,14 @@ func TestHoldOfAPayment(t *testing.T) {
 		}
 	})
 }
+
+// A worker that must not go on applies nothing more: who waits for an event to be applied hears so.
+func TestWaitForAHoldEndsWithTheWorker(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
+		s.store.Gate().Stop()
+		if look, err := s.store.AwaitPayment(t.Context(), "bank", "4922", 1000); err == nil {
+			t.Errorf("waiting for an event that nobody applies: %+v, want an error", look)
+		}
+	})
+}

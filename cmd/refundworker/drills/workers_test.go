@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -115,20 +114,4 @@ func (w *workerProcess) waitsFor() []string {
 		return []string{fmt.Sprintf("/readyz said %s %s", res.Status, body)}
 	}
 	return said.Reasons
-}
-
-// metric is a value from /metrics; the name includes the labels as they are printed.
-func (w *workerProcess) metric(name string) string {
-	res, err := http.Get("http://" + w.admin + "/metrics")
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	body, _ := io.ReadAll(res.Body)
-	for line := range strings.SplitSeq(string(body), "\n") {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			return value
-		}
-	}
-	return ""
 }
