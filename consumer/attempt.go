@@ -26,7 +26,7 @@ func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 	if done {
 		return p.fenced(ctx, d, decision, before)
 	}
-	seq, decision, done := p.journalIntent(ctx, d, before)
+	seq, decision, done := p.journalIntent(ctx, d, before, p.lastCall(d))
 	if done {
 		return decision
 	}
@@ -48,7 +48,7 @@ func (p *processor) fenced(ctx context.Context, d *delivery, decision Decision, 
 	if decision.Kind != schemas.KindFailed && decision.Kind != schemas.KindDeferred {
 		return decision
 	}
-	if _, stop, done := p.journalIntent(ctx, d, before); done {
+	if _, stop, done := p.journalIntent(ctx, d, before, d.claim.Deadline.Add(-callMargin)); done {
 		return stop
 	}
 	return decision
@@ -76,7 +76,12 @@ func heldDelay(round int) time.Duration {
 }
 
 func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baseline, Decision, bool) {
-	if err := p.permit(ctx, d); err != nil {
+	// The call's own permit is taken here, too: waiting for it after the intent could cost the attempt.
+	calls := 1
+	if p.caps.Prepares {
+		calls = 2
+	}
+	if err := p.permit(ctx, d, calls); err != nil {
 		return nil, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
 	// A preparation that leaves no time for the call is given up, and tried again with more patience.
@@ -112,22 +117,24 @@ func (p *processor) intent(d *delivery, before preparation) (*outgoing, error) {
 
 // journalIntent is the fence. The attempt's number is the claim's, so of two workers that both believe they
 // may go, one finds its event id taken, and stops.
-func (p *processor) journalIntent(ctx context.Context, d *delivery, before preparation) (uint64, Decision, bool) {
+func (p *processor) journalIntent(ctx context.Context, d *delivery, before preparation,
+	until time.Time) (uint64, Decision, bool) {
 	intent, err := p.intent(d, before)
 	if err != nil {
 		return 0, Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}, true
 	}
-	seq, decision, stop := p.takeAttempt(ctx, d, intent)
+	seq, decision, stop := p.takeAttempt(ctx, d, intent, until)
 	if !stop {
 		d.previous, d.attempts = seq, d.claim.Attempt
 	}
 	return seq, decision, stop
 }
 
-// takeAttempt publishes the intent and tells whose the attempt is.
-func (p *processor) takeAttempt(ctx context.Context, d *delivery, intent *outgoing) (uint64, Decision, bool) {
+// takeAttempt publishes the intent, as long as there is time for what is to follow it, and tells whose the attempt is.
+func (p *processor) takeAttempt(ctx context.Context, d *delivery, intent *outgoing,
+	until time.Time) (uint64, Decision, bool) {
 	taken := Decision{Then: Later, Delay: scheduleFloor, Round: d.round, Detail: "the attempt is taken"}
-	if !p.fits(d) {
+	if !time.Now().Before(until) {
 		return 0, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round + 1,
 			Detail: "the claim's lease is too short for a call now"}, true
 	}
@@ -140,7 +147,7 @@ func (p *processor) takeAttempt(ctx context.Context, d *delivery, intent *outgoi
 			return 0, Decision{Release: Abandon, Then: Nak, Delay: giveBack, Detail: err.Error()}, true
 		case err != nil:
 			stopped := p.store.Gate().Reason() == idempotency.Stopped
-			if stopped || pause(ctx, publishPause) != nil || !p.fits(d) { // it may be stored, so nothing is released
+			if stopped || pause(ctx, publishPause) != nil || !time.Now().Before(until) { // it may be stored, so nothing is released
 				return 0, Decision{Then: Later, Delay: scheduleFloor, Detail: err.Error()}, true
 			}
 		case w.Duplicate:
@@ -167,7 +174,7 @@ func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Dec
 			return s.undo(heldDelay(d.round), "another refund of the payment was first"), true
 		}
 	}
-	if err := p.permit(ctx, d); err != nil {
+	if err := p.mayCall(); err != nil {
 		return s.undo(scheduleFloor, err.Error()), true
 	}
 	if s := p.situation(d); s.expired() || !p.fits(d) {

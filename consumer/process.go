@@ -232,6 +232,9 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 // wasGranted tells whether the refund, which is in doubt, ever got the hold of its payment.
 func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
 	look, err := p.awaitPayment(ctx, d, d.claim.Record.Last)
+	if err == nil && look.Last == 0 {
+		err = errPaymentLost
+	}
 	if err != nil || look.Holder == d.command.RequestID {
 		return true, err
 	}
@@ -245,6 +248,9 @@ func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
 	}
 	return false, err
 }
+
+// errPaymentLost says that Redis knows nothing of a payment whose hold was asked for. That is no answer.
+var errPaymentLost = errors.New("the payment's hold is not there to be read")
 
 // errEnded says that the refund, or maybe the refund, was settled since it was claimed. The next claim knows.
 var errEnded = errors.New("a refund of the payment just ended")
@@ -265,6 +271,7 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 	if errors.Is(err, errNoCall) {
 		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
 	}
+	// Not behind the fence, as attempts are: while the provider owes a result nobody makes one.
 	decision, _ := decideFound(s, finding, err)
 	return decision
 }
@@ -273,14 +280,20 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 // would answer could not be relied on or kept.
 var errNoCall = errors.New("the provider may not be asked now")
 
-// permit waits for the right to ask the provider, as long as a call would still end inside the lease. What was claimed
-// just before the gate closed asks nothing any more.
-func (p *processor) permit(ctx context.Context, d *delivery) error {
-	ctx, cancel := context.WithDeadline(ctx, p.lastCall(d))
+// permit waits for the right to ask the provider so often, as long as a call would still end well inside the lease. What was
+// claimed just before the gate closed asks nothing any more.
+func (p *processor) permit(ctx context.Context, d *delivery, calls int) error {
+	// Half of the time that is left at most: the intent has to be stored in the other half.
+	ctx, cancel := context.WithTimeout(ctx, time.Until(p.lastCall(d))/2)
 	defer cancel()
-	if err := p.limit.Wait(ctx); err != nil {
+	if err := p.limit.WaitN(ctx, calls); err != nil {
 		return fmt.Errorf("%w: %w", errNoCall, err)
 	}
+	return p.mayCall()
+}
+
+// mayCall tells whether what a provider answers can be relied on and kept now.
+func (p *processor) mayCall() error {
 	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
 		return fmt.Errorf("%w: %s", errNoCall, reason)
 	}
@@ -291,7 +304,7 @@ func (p *processor) permit(ctx context.Context, d *delivery) error {
 }
 
 func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request) (providers.Finding, error) {
-	if err := p.permit(ctx, d); err != nil {
+	if err := p.permit(ctx, d, 1); err != nil {
 		return providers.Finding{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)

@@ -200,6 +200,10 @@ func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
 	check(want.AllowMsgSchedules || !found.AllowMsgSchedules, "message schedules", fmt.Sprint(found.AllowMsgSchedules),
 		"false", "creating the stream anew while it is empty (schedules cannot be switched off)")
 	check(want.AllowRollup || !found.AllowRollup, "rollup", fmt.Sprint(found.AllowRollup), "false", "--no-allow-rollup")
+	// Reads of events and schedules must come from the leader: a replica may not have the newest yet.
+	check(!found.AllowDirect, "direct get", fmt.Sprint(found.AllowDirect), "false", "--no-allow-direct")
+	check(found.PersistMode == jetstream.DefaultPersistMode, "persist mode", found.PersistMode.String(), "default",
+		"creating the stream anew while it is empty (acknowledged must mean written)")
 	check(!found.Sealed, "sealed", fmt.Sprint(found.Sealed), "false", "creating the stream anew (a sealed one cannot be opened again)")
 	check(!found.NoAck, "acknowledgements", "off", "on", "--ack")
 	check(t.foreign(found) == "", "subject", t.foreign(found), "subjects that begin with "+t.cfg.Prefix+".",

@@ -123,6 +123,10 @@ type off struct {
 }
 
 var settingsOff = []off{
+	{"REFUND_EVENTS", func(c *jetstream.StreamConfig) { c.AllowDirect = true }, "direct get", "true", "false",
+		"nats stream edit REFUND_EVENTS --no-allow-direct"},
+	{"REFUND_EVENTS", func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }, "persist mode", "Async",
+		"default", ""},
 	{"REFUND_COMMANDS", func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, "discard policy", "DiscardOld",
 		"DiscardNew", "nats stream edit REFUND_COMMANDS --discard=new"},
 	{"REFUND_COMMANDS", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, "max age", "1h0m0s", "unlimited",

@@ -60,12 +60,12 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	return w, nil
 }
 
-// limiter lets perSecond calls through, and a tenth of a second's worth at once; 0 lets all through.
+// limiter lets perSecond calls through, and a tenth of a second's worth at once, or one refund's two; 0 lets all through.
 func limiter(perSecond int) *rate.Limiter {
 	if perSecond == 0 {
 		return rate.NewLimiter(rate.Inf, 0)
 	}
-	return rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/10))
+	return rate.NewLimiter(rate.Limit(perSecond), max(2, perSecond/10))
 }
 
 // Setup creates missing streams and verifies the others. It returns a *TopologyError that names every

@@ -52,10 +52,11 @@ type Gate struct {
 	lastTime time.Time // Redis's clock at the last look
 	changed  chan struct{}
 
-	oldest  oldest    // the oldest event at the last look
-	suspect bool      // the stream may not be the right one
-	unfit   bool      // a stream's settings are not what they must be
-	refused time.Time // when an event was last refused
+	oldest   oldest    // the oldest event at the last look
+	compared time.Time // when the stream was last found to be what Redis says
+	suspect  bool      // the stream may not be the right one
+	unfit    bool      // a stream's settings are not what they must be
+	refused  time.Time // when an event was last refused
 }
 
 type mark struct {
@@ -87,7 +88,7 @@ func (g *Gate) current(now time.Time) Reason {
 		return JournalRefuses
 	case now.Sub(g.redis) > g.cfg.LagBound:
 		return RedisUnreachable
-	case now.Sub(g.journal) > g.cfg.LagBound:
+	case now.Sub(g.journal) > g.cfg.LagBound, now.Sub(g.compared) > g.cfg.LagBound:
 		return JournalUnreachable
 	case len(g.marks) > 0 && now.Sub(g.marks[0].known) > g.cfg.LagBound:
 		return ProjectionLags
@@ -95,7 +96,7 @@ func (g *Gate) current(now time.Time) Reason {
 	return Ready
 }
 
-// refusedFor is how long the gate stays closed after an event was refused. Then a few commands try again.
+// refusedFor is how long the gate stays closed after an event was refused. Then commands try again.
 const refusedFor = 5 * time.Second
 
 // Refused records that the stream refused to store an event. It reports whether this is news.
@@ -115,10 +116,17 @@ func (g *Gate) TrustStreams(fit bool) {
 }
 
 // suspectJournal closes the gate while the stream looks wrong.
-func (g *Gate) suspectJournal(suspect bool) {
+func (g *Gate) suspectJournal() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.suspect = suspect
+	g.suspect = true
+}
+
+// trustJournal records that the stream is what Redis says.
+func (g *Gate) trustJournal(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.suspect, g.compared = false, now
 }
 
 // Changed returns a channel that is closed at the next change of the reason.
@@ -218,13 +226,14 @@ type look struct {
 func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err := g.oldest.compare(state, now.Add(-g.cfg.Retain)); err != nil {
+	if err := g.oldest.compare(state, now); err != nil {
 		return err
 	}
-	g.oldest = oldest{state.First, state.FirstAt}
+	g.oldest = oldest{state.First, state.FirstAt, g.cfg.Retain}
 	// After a silence, as at the start: what came meanwhile may have been known to others for long.
 	if !g.started || now.Sub(g.journal) > g.cfg.LagBound {
 		g.started, g.start = true, state.Last
+		g.set(Starting)
 	}
 	g.journal = now
 	g.saw(state.Last, now)

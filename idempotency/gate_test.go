@@ -73,6 +73,7 @@ func TestLagIsBounded(t *testing.T) {
 	at := func(d time.Duration, applied uint64) Reason {
 		now := start.Add(d)
 		gate.sawJournal(JournalState{Last: gate.Highest()}, now)
+		gate.trustJournal(now)
 		gate.sawRedis(look{at: now, redisTime: now, positions: []position{{Seq: applied, Created: 1}}})
 		gate.mu.Lock()
 		defer gate.mu.Unlock()
@@ -103,12 +104,14 @@ func TestLagIsCountedFromWhenAnEventWasKnown(t *testing.T) {
 	at := func(d time.Duration, applied uint64) Reason {
 		now := start.Add(d)
 		gate.sawJournal(JournalState{Last: 200}, now)
+		gate.trustJournal(now)
 		gate.sawRedis(look{at: now, redisTime: now, positions: []position{{Seq: applied, Created: 1}}})
 		gate.mu.Lock()
 		defer gate.mu.Unlock()
 		return gate.current(now)
 	}
 	gate.sawJournal(JournalState{Last: 100}, start)
+	gate.trustJournal(start)
 	gate.sawRedis(look{at: start, redisTime: start, positions: []position{{Seq: 100, Created: 1}}})
 	gate.mu.Lock()
 	gate.saw(101, start.Add(1000*time.Millisecond))
@@ -136,6 +139,7 @@ func TestStoppedGateStaysClosed(t *testing.T) {
 	now := time.Now()
 	good := look{at: now, redisTime: now, positions: []position{{Created: 1}}}
 	gate.sawJournal(JournalState{}, now)
+	gate.trustJournal(now)
 	gate.sawRedis(good)
 	if got := gate.Reason(); got != Ready {
 		t.Fatalf("before: %q, want ready", got)
@@ -193,6 +197,7 @@ func TestSilenceClosesTheGate(t *testing.T) {
 	gate := newGate(Config{}.WithDefaults())
 	start := time.Now()
 	gate.sawJournal(JournalState{}, start)
+	gate.trustJournal(start)
 	gate.sawRedis(look{at: start, redisTime: start, positions: []position{{Created: 1}}})
 	gate.mu.Lock()
 	defer gate.mu.Unlock()

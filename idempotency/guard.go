@@ -69,6 +69,9 @@ type PaymentLook struct {
 	Holder schemas.RequestID
 	// Ended is the sequence of the last outcome of one of the payment's refunds; 0 when there was none.
 	Ended uint64
+	// Last is the last event that touched the payment. It is 0 only when nothing ever asked for the payment's hold: for
+	// whoever did ask, 0 means that Redis has lost it.
+	Last uint64
 	// At is the journal position as of which this was so.
 	At uint64
 }
@@ -88,7 +91,7 @@ func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, referen
 		return PaymentLook{}, fmt.Errorf("look at payment: %s", ProjectionMissing)
 	}
 	seen := readPayment(values.Val())
-	return PaymentLook{Holder: seen.Holder, Ended: seen.Ended, At: at.Seq}, nil
+	return PaymentLook{Holder: seen.Holder, Ended: seen.Ended, Last: seen.Last, At: at.Seq}, nil
 }
 
 // AwaitPayment looks at a payment once the event at seq is applied. A hold, once granted, ends only with the

@@ -64,18 +64,20 @@ func (e *JournalError) Error() string {
 		"No refund is touched until this is settled: %s", e.Found, e.Position, mend)
 }
 
-// oldest is the first event that the stream held at some look; its time is zero when the stream was empty.
+// oldest is the first event that the stream held at some look, and how long the journal was to be kept then. Its time is
+// zero when the stream was empty.
 type oldest struct {
-	seq uint64
-	at  time.Time
+	seq    uint64
+	at     time.Time
+	retain time.Duration
 }
 
 // agingSlack is how much earlier than it should an event may age out: servers' clocks differ.
 const agingSlack = 30 * time.Minute
 
-// compare tells whether events left the stream that were stored after a moment: age alone takes events, in their time.
-func (o oldest) compare(state JournalState, since time.Time) error {
-	if state.First <= o.seq || o.at.IsZero() || o.at.Before(since.Add(agingSlack)) {
+// compare tells whether events have left the stream since before their time: age alone takes events.
+func (o oldest) compare(state JournalState, now time.Time) error {
+	if state.First <= o.seq || o.at.IsZero() || now.After(o.at.Add(o.retain-agingSlack)) {
 		return nil
 	}
 	return &JournalError{Found: fmt.Sprintf("events %d to %d were removed before their time", o.seq, state.First-1),
@@ -83,15 +85,17 @@ func (o oldest) compare(state JournalState, since time.Time) error {
 }
 
 // String is how it is stored.
-func (o oldest) String() string { return fmt.Sprintf("%d %d", o.seq, o.at.UnixMilli()) }
+func (o oldest) String() string {
+	return fmt.Sprintf("%d %d %d", o.seq, o.at.UnixMilli(), o.retain.Milliseconds())
+}
 
 func readOldest(text string) oldest {
 	var seq uint64
-	var ms int64
-	if n, _ := fmt.Sscanf(text, "%d %d", &seq, &ms); n != 2 {
+	var at, retain int64
+	if n, _ := fmt.Sscanf(text, "%d %d %d", &seq, &at, &retain); n != 3 {
 		return oldest{}
 	}
-	return oldest{seq, time.UnixMilli(ms)}
+	return oldest{seq, time.UnixMilli(at), time.Duration(retain) * time.Millisecond}
 }
 
 // check compares a position with the journal it claims to come from.

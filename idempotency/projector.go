@@ -43,12 +43,19 @@ func (p *Projector) Run(ctx context.Context) error {
 	defer p.resign()
 	told, suspicions := "", 0
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := p.term(ctx)
 		var wrong *JournalError
-		if !errors.As(err, &wrong) {
+		if !errors.As(err, &wrong) || time.Since(began) > suspicionsMax*projectorPause {
 			suspicions = 0
-		} else if suspicions++; suspicions == suspicionsMax {
-			return err
+		}
+		if wrong != nil {
+			if suspicions++; suspicions == suspicionsMax {
+				return err
+			}
+		}
+		if err != nil { // another worker may fare better
+			p.resign()
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -143,13 +150,31 @@ func (p *Projector) place(ctx context.Context, partition int) (position, bool, e
 		return at, false, err
 	}
 	if !at.missing() && at.Seq >= s.gate.floorOf(partition) {
-		return at, false, nil
+		return at, false, p.intact(ctx, s.posKey(partition))
 	}
 	if !at.missing() {
 		return at, true, s.move(ctx, at, s.posKey(partition), s.rebuildKey(partition))
 	}
-	at, err = s.positionAt(ctx, s.rebuildKey(partition))
-	return at, true, err
+	if at, err = s.positionAt(ctx, s.rebuildKey(partition)); err != nil || at.missing() {
+		return at, true, err
+	}
+	return at, true, p.intact(ctx, s.rebuildKey(partition))
+}
+
+// intact has the projection built anew when keys were dropped since a position of it was first stored, or when the
+// position came to another server, which counts for itself.
+func (p *Projector) intact(ctx context.Context, key string) error {
+	if p.store.cfg.Volatile {
+		return nil
+	}
+	reply, err := p.store.scripts.do(ctx, intactScript, []string{key})
+	if err != nil {
+		return fmt.Errorf("ask redis for dropped keys: %w", err)
+	}
+	if n, _ := reply.(int64); n == 1 {
+		return nil
+	}
+	return errors.Join(errMoved, p.store.forgetPositions(ctx))
 }
 
 // move names a position aside, or back.
@@ -278,6 +303,12 @@ func (p *Projector) check(ctx context.Context) error {
 		}
 		if at != left {
 			return errMoved
+		}
+		if left.missing() { // nothing is stored yet
+			continue
+		}
+		if err := p.intact(ctx, p.where(i)); err != nil {
+			return err
 		}
 	}
 	if lowest := p.lowest(); !lowest.missing() {

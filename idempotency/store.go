@@ -119,6 +119,7 @@ var (
 	applyScript   = loadScript("apply")
 	leadScript    = loadScript("lead")
 	moveScript    = loadScript("move")
+	intactScript  = loadScript("intact")
 )
 
 func loadScript(name string) *redis.Script {

@@ -84,21 +84,23 @@ func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 	}
 	if err == nil {
 		err = s.compare(ctx, journal, state, l)
+		var wrong *JournalError
+		if state.Last < known && !errors.As(err, &wrong) {
+			err = &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d", state.Last, known),
+				Position: known}
+		}
 	}
-	if err == nil && state.Last < known {
-		err = &JournalError{Found: fmt.Sprintf("it ends at sequence %d, and this worker has seen %d", state.Last, known),
-			Position: known}
-	}
+	err = s.believe(err) // first: what Redis says may open the gate
 	s.gate.sawRedis(l)
-	return s.believe(err)
+	return err
 }
 
 // compare holds what Redis knows of the stream against the stream, and has it know the oldest event.
 func (s *Store) compare(ctx context.Context, journal Journal, state JournalState, l look) error {
 	if l.err != nil {
-		return nil
+		return fmt.Errorf("compare the event stream with redis: %w", l.err)
 	}
-	if err := l.oldest.compare(state, time.Now().Add(-s.cfg.Retain)); err != nil {
+	if err := l.oldest.compare(state, time.Now()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
@@ -113,12 +115,12 @@ func (s *Store) compare(ctx context.Context, journal Journal, state JournalState
 			return err
 		}
 	}
-	return s.noteOldest(ctx, l.oldest, oldest{state.First, state.FirstAt})
+	return s.noteOldest(ctx, l.oldest, oldest{state.First, state.FirstAt, s.cfg.Retain})
 }
 
 // noteOldest keeps what a later process needs to know that no event left before its time.
 func (s *Store) noteOldest(ctx context.Context, noted, now oldest) error {
-	if now.at.IsZero() || noted.seq == now.seq && !noted.at.IsZero() {
+	if now.at.IsZero() || noted.seq == now.seq && noted.retain == now.retain {
 		return nil
 	}
 	if err := s.rdb.Set(ctx, s.oldestKey(), now.String(), 0).Err(); err != nil {
@@ -136,12 +138,12 @@ func (s *Store) believe(err error) error {
 		wrong = &JournalError{Found: "it does not exist any more", Position: s.gate.Highest()}
 	case err == nil:
 		s.suspicions = 0
-		s.gate.suspectJournal(false)
+		s.gate.trustJournal(time.Now())
 		return nil
 	case !errors.As(err, &wrong): // no answer: whatever was suspected stays so
 		return nil
 	}
-	s.gate.suspectJournal(true)
+	s.gate.suspectJournal()
 	if s.suspicions++; s.suspicions < suspicionsMax {
 		return nil
 	}

@@ -110,6 +110,8 @@ type Capabilities struct {
 	KeyLife time.Duration
 	// Lookup tells whether Lookup can answer.
 	Lookup bool
+	// Prepares tells whether Prepare calls the provider, which counts against its rate.
+	Prepares bool
 	// LookupDelay is how long after the last lease NotFound is conclusive.
 	LookupDelay time.Duration
 	// PartialRefunds tells whether less than the payment can be refunded.

@@ -40,6 +40,7 @@ func (p *Provider) Close() { p.http.Close() }
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
 		Lookup:          true,
+		Prepares:        true,
 		LookupDelay:     p.cfg.LookupDelay,
 		PartialRefunds:  true,
 		Concurrent:      providers.OneEver,
