@@ -146,7 +146,7 @@ func TestCapabilities(t *testing.T) {
 	got := p.Capabilities()
 	_, offset := time.Date(2031, 3, 4, 0, 0, 0, 0, got.DayEnd).Zone()
 	got.DayEnd = nil
-	want := providers.Capabilities{Lookup: true, LookupDelay: 10 * time.Second, PartialRefunds: true,
+	want := providers.Capabilities{Lookup: true, Prepares: true, LookupDelay: 10 * time.Second, PartialRefunds: true,
 		Concurrent: providers.OneEver, CancelDecidedBy: providers.DecidedByAdapter}
 	if got != want || offset != 8*60*60 {
 		t.Errorf("got %+v and offset %d, want %+v and 8 hours", got, offset, want)

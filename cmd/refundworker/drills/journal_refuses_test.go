@@ -36,7 +36,9 @@ func TestJournalHasNoRoom(t *testing.T) {
 	}
 	r := &outage{drill: d, nats: d.nats("-c", limits), redis: d.redis()}
 	r.load = d.load(d.client(r.nats.url()))
-	r.begin(nil)
+	r.begin(func(settings map[string]any) { // a call outlives the filling
+		settings["providers"].([]any)[0].(map[string]any)["timeout"] = "30s"
+	})
 
 	var made atomic.Int32
 	answer := make(chan struct{})
