@@ -85,7 +85,7 @@ func aloneOn(rdb redis.UniversalClient, store *Store) claimFunc {
 		key, partition := store.recordKey(id)
 		pipe := rdb.Pipeline()
 		reply := claimScript.EvalSha(ctx, pipe, []string{key, store.posKey(partition)}, c.Token, string(fp[:]),
-			lease.Milliseconds(), store.gate.floorOf(partition), unjournalledTTL.Milliseconds())
+			lease.Milliseconds(), store.gate.floorOf(partition), unjournalledTTL.Milliseconds(), store.mayEvict())
 		if _, err := pipe.Exec(ctx); err != nil {
 			return c, err
 		}
