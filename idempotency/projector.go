@@ -53,8 +53,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			if suspicions++; suspicions == suspicionsMax {
 				return err
 			}
-		}
-		if err != nil { // another worker may fare better
+		} else if err != nil { // another worker may fare better
 			p.resign()
 		}
 		switch {
