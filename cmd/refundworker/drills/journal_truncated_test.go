@@ -30,10 +30,10 @@ func TestJournalTruncatedWhileWorkersRun(t *testing.T) {
 	r.settle()
 	older := r.copyStore()
 	r.goOn()
-	r.begins()
 	own := r.putStore(older)
+	r.begins() // until here workers may have been connected
 	r.stopped(r.trouble, "it ends at sequence", "a sequence that was already taken")
-	r.startedInVain("it ends at sequence")
+	r.startedInVain("it ends at sequence", "it holds another event")
 	r.rightFilesAgain(own)
 }
 
