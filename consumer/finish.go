@@ -202,9 +202,7 @@ func (p *processor) event(d *delivery, decision Decision) (*outgoing, error) {
 
 // release gives the lease back where the decision says so. A release that fails costs the rest of the lease.
 func (p *processor) release(ctx context.Context, d *delivery, decision Decision) {
-	// A worker that stopped may have heard of sequences that another stream gave: it tells nobody of them.
-	stopped := p.store.Gate().Reason() == idempotency.Stopped
-	if decision.Release == Keep || !d.claim.Held() || !time.Now().Before(d.claim.Deadline) || stopped {
+	if decision.Release == Keep || !d.claim.Held() || !time.Now().Before(d.claim.Deadline) {
 		return
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), d.claim.Deadline)
