@@ -237,6 +237,8 @@ func decideResult(s situation, r providers.Result, by schemas.FoundBy) Decision 
 		return decideNotNow(s, r)
 	case providers.Partial:
 		return park(schemas.ReasonPartial, r, "some of the refund happened and some did not")
+	case providers.Conflicting:
+		return park(schemas.ReasonContradiction, r, "the provider holds another refund under the same key")
 	default:
 		// An adapter that returns neither answer nor error has told nothing.
 		return Decision{Then: Later, Delay: max(s.claim.Until.Sub(s.now), 0) + time.Second,

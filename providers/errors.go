@@ -56,6 +56,18 @@ func KindOf(err error) Kind {
 	return Unknown
 }
 
+// Harmless is the error of a call that moves no money, such as a query: whatever it leaves open, nothing can have
+// happened. Unknown becomes Unavailable.
+func Harmless(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != Unknown {
+		return err
+	}
+	safe := *e
+	safe.Kind = Unavailable
+	return &safe
+}
+
 // Safe reports whether an error of this kind surely left the payment untouched.
 func (k Kind) Safe() bool { return k != Unknown }
 

@@ -65,6 +65,8 @@ const (
 	NotNow
 	// Partial: some of the refund happened and some did not; a person must look.
 	Partial
+	// Conflicting: the provider holds another refund under our key; a person must look.
+	Conflicting
 )
 
 // Result is a provider's answer.

@@ -60,7 +60,7 @@ func (p *Provider) Prepare(ctx context.Context, r providers.Request) (providers.
 	}
 	now, err := p.query(ctx, handle)
 	if err != nil {
-		return nil, providers.Result{}, harmless(err)
+		return nil, providers.Result{}, providers.Harmless(err)
 	}
 	// A baseline of an earlier round means that a refund of our amount may be our own.
 	res, open, err := closed(now, r.Amount, r.Attempt > 0 || len(r.Baseline) > 0)
@@ -114,7 +114,7 @@ func (p *Provider) before(ctx context.Context, h orderHandle, r providers.Reques
 	}
 	now, err := p.query(ctx, h)
 	if err != nil {
-		return state{}, providers.Result{}, harmless(err)
+		return state{}, providers.Result{}, providers.Harmless(err)
 	}
 	res, open, err := closed(now, r.Amount, r.Attempt > 1)
 	if err != nil {

@@ -88,14 +88,3 @@ func judgeHTTP(op operation, r providers.HTTPResponse, now time.Time) (answer, e
 func unknown(op string, err error) error {
 	return &providers.Error{Kind: providers.Unknown, Op: op, Err: err}
 }
-
-// harmless is the error of a call that moves no money: nothing can have happened.
-func harmless(err error) error {
-	var e *providers.Error
-	if !errors.As(err, &e) || e.Kind != providers.Unknown {
-		return err
-	}
-	safe := *e
-	safe.Kind = providers.Unavailable
-	return &safe
-}

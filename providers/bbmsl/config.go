@@ -3,8 +3,6 @@ package bbmsl
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -57,7 +55,7 @@ func (c Config) WithDefaults() Config {
 // Validate returns every problem of the settings, joined; nil when there is none.
 func (c Config) Validate() error {
 	var problems []error
-	if err := validBaseURL(c.BaseURL); err != nil {
+	if err := providers.ValidBaseURL(c.BaseURL); err != nil {
 		problems = append(problems, fmt.Errorf("baseURL: %w", err))
 	}
 	if !validMerchantID(c.MerchantID) {
@@ -75,25 +73,4 @@ func (c Config) Validate() error {
 func validMerchantID(id string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	return id != "" && len(id) <= 32 && strings.Trim(id, letters) == ""
-}
-
-func validBaseURL(raw string) error {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Hostname() == "" || u.Opaque != "":
-		return errors.New("an absolute https url is needed")
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return errors.New("user, query and fragment are not allowed")
-	case u.Scheme == "https", u.Scheme == "http" && nearby(u.Hostname()):
-		return nil
-	}
-	return errors.New("https is needed")
-}
-
-// nearby tells hosts that no foreign network lies before: this machine, or a neighbour such as a simulator.
-func nearby(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.IsLoopback()
-	}
-	return !strings.Contains(host, ".")
 }
