@@ -136,8 +136,8 @@ func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
 // Undo gives the lease back after the attempt was journalled and surely did nothing. With clean set, every
 // attempt up to the claim's own counts as having done nothing: true only when the claim was FRESH or RETRY,
 // or when what was in doubt before has been looked up conclusively under this very claim. Until pause has
-// passed, claims of a refund that is not in doubt answer WAIT, so that duplicates do not cut a backoff short. Last is the sequence of the
-// attempt's event, for the next claim to go on from.
+// passed, claims of a refund that is not in doubt answer WAIT, so that duplicates do not cut a backoff short. Last
+// is the sequence of the attempt's event, for the next claim to go on from until the projection has passed it.
 func (s *Store) Undo(ctx context.Context, c Claim, u Undone) (bool, error) {
 	if u.Clean {
 		return s.release(ctx, c, c.Attempt, u.Pause, u.Last)

@@ -176,6 +176,16 @@ func TestUndo(t *testing.T) {
 				t.Errorf("last event %d, want 700", c.Record.Last)
 			}
 		})
+		t.Run("what the projection has passed without it was stored elsewhere", func(t *testing.T) {
+			c := s.claim("elsewhere")
+			seq := s.add(event("other", schemas.KindDispatched, attempt(1)))
+			if _, err := s.store.Undo(t.Context(), c, Undone{Clean: true, Last: seq}); err != nil {
+				t.Fatal(err)
+			}
+			if c := s.claim("elsewhere"); c.Record.Last != 0 {
+				t.Errorf("last event %d, want none: the event there is another refund's", c.Record.Last)
+			}
+		})
 		t.Run("not clean", func(t *testing.T) {
 			s.add(event("doubt", schemas.KindDispatched, attempt(1)))
 			c := s.claim("doubt")

@@ -121,7 +121,7 @@ func (r register) claimed(in claiming, c Claim) []register {
 		until = c.Until.UnixMilli()
 	}
 	if t < r.now || !span(in.window).has(t) || c.Attempt != max(r.attempts, r.clean)+1 ||
-		!r.shows(c.Record, max(r.last, r.noted)) {
+		!r.shows(c.Record, r.lastAt(c.Pos)) {
 		return nil
 	}
 	r.now = t
@@ -148,6 +148,14 @@ func (r register) claimed(in claiming, c Claim) []register {
 		return nil
 	}
 	return []register{r}
+}
+
+// lastAt is the refund's last event as a claim at a position knows it.
+func (r register) lastAt(pos uint64) uint64 {
+	if r.noted > pos { // not applied yet
+		return max(r.last, r.noted)
+	}
+	return r.last
 }
 
 // unowned is what a claim is told when no lease is in its way, and what comes of it.

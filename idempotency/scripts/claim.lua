@@ -20,8 +20,10 @@ local fingerprint, state = r[1] and string.sub(r[1], 1, #ARGV[2]), string.sub(r[
 local attempts, clean = tonumber(string.sub(r[2] or '', 2)) or 0, tonumber(r[3] or 0)
 local due, owner, lease, pause = tonumber(r[5] or 0), r[8], tonumber(r[9] or 0), tonumber(r[10] or 0)
 
--- What the last owner journalled may not be applied yet; it is this refund's last event all the same.
-local last = math.max(tonumber(journalled or 0), tonumber(r[11] or 0))
+-- What the last owner journalled may not be applied yet; it is this refund's last event all the same. What the projection has
+-- passed without applying it was stored in another stream, such as an older copy that was put back for a while.
+local last, said = tonumber(journalled or 0), tonumber(r[11] or 0)
+if said > pos then last = math.max(last, said) end
 
 local function answer(name, untilms)
   local out = {name, now, pos, math.max(attempts, clean) + 1, untilms}
