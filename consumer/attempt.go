@@ -92,6 +92,9 @@ func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baselin
 	callCtx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
 	baseline, result, err := p.in.Provider.Prepare(callCtx, p.request(d))
+	if p.caps.Prepares {
+		p.heard(ctx, err)
+	}
 	decision, done := decidePrepared(p.situation(d), result, err)
 	return baseline, decision, done
 }
@@ -106,7 +109,7 @@ func (p *processor) lastCall(d *delivery) time.Time {
 
 // intent is the dispatched event: it says, before anything leaves, that a call may have left.
 func (p *processor) intent(d *delivery, before preparation) (*outgoing, error) {
-	e := schemas.NewEvent(schemas.KindDispatched, d.command, time.Now())
+	e := d.about(schemas.KindDispatched)
 	e.Attempt = d.claim.Attempt
 	until := d.claim.Until
 	e.LeaseUntil = &until
@@ -193,6 +196,7 @@ func (p *processor) call(ctx context.Context, d *delivery, baseline providers.Ba
 		r.Baseline = baseline
 	}
 	result, err := p.callQuickly(callCtx, r)
+	p.heard(ctx, err)
 	decision := decideCalled(p.situation(d), result, err)
 	if err == nil || providers.KindOf(err) != providers.Unknown || !p.caps.Lookup || !p.fits(d) {
 		return decision

@@ -17,6 +17,8 @@ import (
 type outgoing struct {
 	event schemas.Event
 	msg   *nats.Msg
+	// after, when set, is the sequence that must still be the last under the event's subject.
+	after *uint64
 }
 
 const (
@@ -34,12 +36,20 @@ func (p *processor) outgoing(e schemas.Event, h entryHeaders) (*outgoing, error)
 	return &outgoing{event: e, msg: msg}, err
 }
 
+// about is an event of the delivery's refund.
+func (d *delivery) about(k schemas.Kind) schemas.Event {
+	if d.stated != nil {
+		return d.stated.After(k, time.Now())
+	}
+	return schemas.NewEvent(k, d.command, time.Now())
+}
+
 // send publishes an event. A sequence that is not above every one known before tells that the journal went
 // backwards: that stops the worker.
 func (p *processor) send(ctx context.Context, d *delivery, out *outgoing) (written, error) {
 	known := max(p.store.Gate().Highest(), d.claim.Pos)
 	ctx, end := p.obs.sending(ctx, out)
-	w, err := p.journal.publish(ctx, out.msg)
+	w, err := p.journal.put(ctx, out)
 	if err == nil && !w.Duplicate && w.Seq <= known {
 		err = fmt.Errorf("%w: %d, with %d known", errJournalBackwards, w.Seq, known)
 		p.fatal(&idempotency.JournalError{Found: err.Error(), Position: known})
@@ -135,9 +145,6 @@ func (p *processor) settledMeanwhile(ctx context.Context, d *delivery, out *outg
 		return false, nil
 	}
 	at := time.Now()
-	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
-		return false, fmt.Errorf("read the refund again: %s", reason)
-	}
 	record, pos, err := p.store.Read(ctx, d.command.RequestID)
 	switch {
 	case err != nil:
@@ -170,7 +177,7 @@ func (p *processor) readBack(ctx context.Context, d *delivery, out *outgoing, w 
 
 // event builds the decision's event.
 func (p *processor) event(d *delivery, decision Decision) (*outgoing, error) {
-	e := schemas.NewEvent(decision.Kind, d.command, time.Now())
+	e := d.about(decision.Kind)
 	h := entryHeaders{owner: d.claim.Token, previous: d.previous, trace: d.trace}
 	switch decision.Kind {
 	case schemas.KindRejected:
@@ -278,8 +285,10 @@ func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision
 	case !d.scheduled && !before.due().IsZero() && !before.due().After(at):
 		return nil
 	}
-	return p.keep(ctx, p.journal.schedule(scheduled{provider: p.in.Name, id: d.command.RequestID, body: d.msg.Data(),
-		header: d.msg.Headers(), stream: d.stream, seq: d.seq, round: decision.Round, at: at}))
+	subjects := p.journal.subjects
+	return p.keep(ctx, p.journal.schedule(scheduled{subject: subjects.Later(p.in.Name, d.command.RequestID),
+		target: subjects.Retry(p.in.Name), id: d.laterID(string(d.command.RequestID)), body: d.msg.Data(),
+		header: d.msg.Headers(), round: decision.Round, at: at}))
 }
 
 // bury stores the dead letter.

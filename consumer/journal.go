@@ -72,14 +72,22 @@ func (j *journal) message(e schemas.Event, h entryHeaders) (*nats.Msg, error) {
 }
 
 // publish stores a message once; its id makes repeating it harmless.
-func (j *journal) publish(ctx context.Context, msg *nats.Msg) (written, error) {
+func (j *journal) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (written, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	ack, err := j.js.PublishMsg(ctx, msg)
+	ack, err := j.js.PublishMsg(ctx, msg, opts...)
 	if err != nil {
 		return written{}, fmt.Errorf("publish to %s: %w", msg.Subject, err)
 	}
 	return written{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// put stores an event, where it was decided so only behind the last one under its subject.
+func (j *journal) put(ctx context.Context, out *outgoing) (written, error) {
+	if out.after != nil {
+		return j.publishAfter(ctx, out.msg, *out.after)
+	}
+	return j.publish(ctx, out.msg)
 }
 
 // refused tells whether the server said that it does not store this message. Every other error leaves open whether

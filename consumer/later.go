@@ -14,25 +14,29 @@ import (
 	"refundworker/schemas"
 )
 
-// scheduled is a command on its way through a schedule.
+// scheduled is a command or a notice on its way through a schedule.
 type scheduled struct {
-	provider schemas.ProviderName
-	id       schemas.RequestID
-	body     []byte
-	header   nats.Header
-	stream   string
-	seq      uint64
-	round    int
-	at       time.Time
+	// subject is the schedule's own: a new one under it replaces the one before. It fires on target.
+	subject, target string
+	// id names what is replaced, so that storing the schedule twice is harmless.
+	id     string
+	body   []byte
+	header nats.Header
+	round  int
+	at     time.Time
 }
 
-// schedule is the message that carries a command until it fires. Its id names the delivery that it replaces, so
-// storing it twice is harmless.
+// laterID is the id of the schedule that takes over a delivery.
+func (d *delivery) laterID(of string) string {
+	return fmt.Sprintf("%s:later:%s:%d", of, d.stream, d.seq)
+}
+
+// schedule is the message that carries a command or a notice until it fires.
 func (j *journal) schedule(s scheduled) *nats.Msg {
-	msg := &nats.Msg{Subject: j.subjects.Later(s.provider, s.id), Data: s.body, Header: ownHeaders(s.header)}
-	msg.Header.Set(schemas.HeaderMsgID, fmt.Sprintf("%s:later:%s:%d", s.id, s.stream, s.seq))
+	msg := &nats.Msg{Subject: s.subject, Data: s.body, Header: ownHeaders(s.header)}
+	msg.Header.Set(schemas.HeaderMsgID, s.id)
 	msg.Header.Set(jetstream.ScheduleHeader, "@at "+wholeSecond(s.at).Format(time.RFC3339))
-	msg.Header.Set(jetstream.ScheduleTargetHeader, j.subjects.Retry(s.provider))
+	msg.Header.Set(jetstream.ScheduleTargetHeader, s.target)
 	msg.Header.Del(schemas.HeaderRound)
 	if s.round > 0 {
 		msg.Header.Set(schemas.HeaderRound, strconv.Itoa(s.round))

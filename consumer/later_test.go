@@ -56,8 +56,9 @@ func TestSchedule(t *testing.T) {
 	for name, values := range serverHeaders {
 		given[name] = values
 	}
-	s := scheduled{provider: "test", id: "one", body: []byte("{}"), header: given, stream: "REFUND_COMMANDS", seq: 12, round: 4,
-		at: noon.Add(1500 * time.Millisecond)}
+	d := &delivery{stream: "REFUND_COMMANDS", seq: 12}
+	s := scheduled{subject: "refunds.later.test.one", target: "refunds.retry.test", id: d.laterID("one"), body: []byte("{}"),
+		header: given, round: 4, at: noon.Add(1500 * time.Millisecond)}
 	got := (&journal{}).schedule(s)
 	want := nats.Header{"Nats-Msg-Id": {"one:later:REFUND_COMMANDS:12"}, "Nats-Schedule": {"@at 2026-11-21T12:00:02Z"},
 		"Nats-Schedule-Target": {"refunds.retry.test"}, "Refund-Round": {"4"}, "traceparent": {parent}}

@@ -27,10 +27,12 @@ const (
 	telemetryScope = "refundworker/consumer"
 
 	spanProcess = "process refunds.commands"
+	spanSettle  = "settle refunds.notices"
 	spanClaim   = "claim"
 	spanSend    = "send refunds.events"
 
 	metricCommands       = "refund.commands"
+	metricNotices        = "refund.notices"
 	metricEvents         = "refund.events"
 	metricProcess        = "refund.process.duration"
 	metricSettle         = "refund.settle.duration"
@@ -93,9 +95,9 @@ type observer struct {
 	log    *slog.Logger
 	tracer trace.Tracer
 
-	commands, events, claims, dead, recreated metric.Int64Counter
-	inflight                                  metric.Int64UpDownCounter
-	processing, settling                      metric.Float64Histogram
+	commands, notices, events, claims, dead, recreated metric.Int64Counter
+	inflight                                           metric.Int64UpDownCounter
+	processing, settling                               metric.Float64Histogram
 }
 
 var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
@@ -116,6 +118,7 @@ func newObserver(t Telemetry, store *idempotency.Store, readiness func() []strin
 		return h
 	}
 	o.commands = counter(metricCommands, "{delivery}", "Deliveries of commands, by what became of them.")
+	o.notices = counter(metricNotices, "{delivery}", "Deliveries of notices, by what became of them.")
 	o.events = counter(metricEvents, "{event}", "Events journalled.")
 	o.claims = counter(metricClaims, "{claim}", "Claims, by answer.")
 	o.dead = counter(metricDead, "{message}", "Dead letters stored.")
@@ -172,14 +175,7 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 func (o *observer) begin(ctx context.Context, d *delivery, in schemas.ProviderName) (context.Context,
 	func(Decision, Disposition)) {
 	start, provider := time.Now(), attribute.String(attrProvider, string(in))
-	ctx = propagator.Extract(ctx, carrier(d.msg.Headers()))
-	ctx, span := o.tracer.Start(ctx, spanProcess, trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithLinks(trace.LinkFromContext(ctx)),
-		trace.WithAttributes(provider, attribute.String(attrSystem, "nats"),
-			attribute.String(attrDestination, d.msg.Subject())))
-	d.trace = nats.Header{}
-	propagator.Inject(ctx, carrier(d.trace))
-	copyTrace(d.trace, onlyWhereAbsent(d.trace, d.msg.Headers()))
+	ctx, span := o.receive(ctx, spanProcess, d, provider)
 	o.inflight.Add(ctx, 1, metric.WithAttributes(provider))
 	return ctx, func(decided Decision, became Disposition) {
 		kind := noKind
@@ -200,6 +196,35 @@ func (o *observer) begin(ctx context.Context, d *delivery, in schemas.ProviderNa
 		}
 		o.log.Log(ctx, level, "delivery ended", "requestId", string(d.command.RequestID), "provider", string(in),
 			"answer", string(d.claim.Answer), "attempt", d.claim.Attempt, "event", kind, "reason", string(decided.Reason),
+			"disposition", became.String(), "delay", decided.Delay.String(), "detail", decided.Detail)
+	}
+}
+
+// receive opens a delivery's span and keeps the trace that its events carry on.
+func (o *observer) receive(ctx context.Context, name string, d *delivery, provider attribute.KeyValue) (context.Context, trace.Span) {
+	ctx = propagator.Extract(ctx, carrier(d.msg.Headers()))
+	ctx, span := o.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithLinks(trace.LinkFromContext(ctx)),
+		trace.WithAttributes(provider, attribute.String(attrSystem, "nats"),
+			attribute.String(attrDestination, d.msg.Subject())))
+	d.trace = nats.Header{}
+	propagator.Inject(ctx, carrier(d.trace))
+	copyTrace(d.trace, onlyWhereAbsent(d.trace, d.msg.Headers()))
+	return ctx, span
+}
+
+// beginNotice opens a notice's span; the function that it returns closes it.
+func (o *observer) beginNotice(ctx context.Context, r *report, in schemas.ProviderName) (context.Context,
+	func(Decision, Disposition)) {
+	provider := attribute.String(attrProvider, string(in))
+	ctx, span := o.receive(ctx, spanSettle, r.delivery, provider)
+	return ctx, func(decided Decision, became Disposition) {
+		span.SetAttributes(attribute.String(attrRequestID, string(r.notice.RefundRequestID)),
+			attribute.String(attrDisposition, became.String()))
+		span.End()
+		o.notices.Add(ctx, 1, metric.WithAttributes(provider, attribute.String(attrDisposition, became.String())))
+		o.log.InfoContext(ctx, "notice ended", "requestId", string(r.notice.RefundRequestID), "provider", string(in),
+			"type", string(r.notice.Type), "event", string(decided.Kind), "reason", string(decided.Reason),
 			"disposition", became.String(), "delay", decided.Delay.String(), "detail", decided.Detail)
 	}
 }

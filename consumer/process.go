@@ -29,6 +29,8 @@ type processor struct {
 	inHand  *inHand
 	// limit spaces out calls of the provider.
 	limit *rate.Limiter
+	// account is whether the provider takes our credentials.
+	account account
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }
@@ -42,7 +44,9 @@ type delivery struct {
 	// scheduled is set when a schedule brought the command.
 	scheduled bool
 	command   schemas.Command
-	claim     idempotency.Claim
+	// stated is, for a notice, the refund's last event: the command itself is not at hand then.
+	stated *schemas.Event
+	claim  idempotency.Claim
 	// unsettledAt is when the refund was last known to be unsettled, on the monotonic clock.
 	unsettledAt time.Time
 	// previous is the sequence of the refund's last event known.
@@ -289,7 +293,13 @@ func (p *processor) permit(ctx context.Context, d *delivery, calls int) error {
 	if err := p.limit.WaitN(ctx, calls); err != nil {
 		return fmt.Errorf("%w: %w", errNoCall, err)
 	}
-	return p.mayCall()
+	if err := p.mayCall(); err != nil {
+		return err
+	}
+	if !p.account.enter(time.Now()) {
+		return fmt.Errorf("%w: it does not take our credentials", errNoCall)
+	}
+	return nil
 }
 
 // mayCall tells whether what a provider answers can be relied on and kept now.
@@ -309,7 +319,9 @@ func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
-	return p.in.Provider.Lookup(ctx, r)
+	finding, err := p.in.Provider.Lookup(ctx, r)
+	p.heard(ctx, err)
+	return finding, err
 }
 
 // situation gathers what decisions may depend on.

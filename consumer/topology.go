@@ -41,6 +41,9 @@ const topologyTry = 2 * time.Second
 // The durable consumers of a provider instance.
 func durableCommands(p schemas.ProviderName) string { return "refund-commands-" + string(p) }
 func durableRetries(p schemas.ProviderName) string  { return "refund-retries-" + string(p) }
+func durableNotices(p schemas.ProviderName) string  { return "refund-notices-" + string(p) }
+
+func durableLateNotices(p schemas.ProviderName) string { return "refund-late-notices-" + string(p) }
 
 // topology is what the server must hold for this configuration.
 type topology struct {

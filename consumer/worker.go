@@ -53,9 +53,13 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 		retries := max(1, in.Concurrency/4)
 		w.lanes = append(w.lanes,
 			newLane(w, p, laneConfig{stream: schemas.StreamCommands, durable: durableCommands(in.Name),
-				subject: subjects.Command(in.Name), slots: in.Concurrency - retries}),
+				subject: subjects.Command(in.Name), slots: in.Concurrency - retries, handle: p.process, asks: true}),
 			newLane(w, p, laneConfig{stream: schemas.StreamRetries, durable: durableRetries(in.Name),
-				subject: subjects.Retry(in.Name), slots: retries}))
+				subject: subjects.Retry(in.Name), slots: retries, handle: p.process, asks: true}),
+			newLane(w, p, laneConfig{stream: schemas.StreamNotices, durable: durableNotices(in.Name),
+				subject: subjects.Notices(in.Name), slots: retries, handle: p.settle}),
+			newLane(w, p, laneConfig{stream: schemas.StreamRetries, durable: durableLateNotices(in.Name),
+				subject: subjects.RetryNotices(in.Name), slots: retries, handle: p.settle}))
 	}
 	return w, nil
 }
@@ -189,6 +193,9 @@ const (
 type laneConfig struct {
 	stream, durable, subject string
 	slots                    int
+	handle                   func(context.Context, jetstream.Msg)
+	// asks tells that deliveries may lead to calls of the provider.
+	asks bool
 }
 
 // lane pulls from one durable consumer, never more than it has free slots.
@@ -257,10 +264,11 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// ready waits while claims are not answered; it reports false when the caller should look again.
+// ready waits while claims are not answered or the provider is left alone; it reports false when the caller should look again.
 func (l *lane) ready(ctx context.Context) bool {
 	changed := l.worker.store.Gate().Changed()
-	if l.worker.store.Gate().Reason() == idempotency.Ready {
+	resting := l.asks && l.processor.account.resting(time.Now()) > 0
+	if l.worker.store.Gate().Reason() == idempotency.Ready && !resting {
 		return true
 	}
 	timer := time.NewTimer(time.Second)
@@ -339,7 +347,7 @@ func (l *lane) pull(ctx context.Context, consumer jetstream.Consumer) (int, erro
 	return used, batch.Error()
 }
 
-// takeSlots waits for one free slot and takes all that are free then.
+// takeSlots waits for one free slot and takes all that are free then, or just the one where a probe is to go first.
 func (l *lane) takeSlots(ctx context.Context) int {
 	select {
 	case <-l.free:
@@ -347,7 +355,7 @@ func (l *lane) takeSlots(ctx context.Context) int {
 		return 0
 	}
 	n := 1
-	for {
+	for !l.asks || !l.processor.account.doubted() {
 		select {
 		case <-l.free:
 			n++
@@ -355,6 +363,7 @@ func (l *lane) takeSlots(ctx context.Context) int {
 			return n
 		}
 	}
+	return n
 }
 
 // handle keeps a panic of our own code from ending the process: the delivery is left to its ack wait, and
@@ -366,5 +375,5 @@ func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
 				"panic", fmt.Sprintf("%T", r))
 		}
 	}()
-	l.processor.process(ctx, msg)
+	l.laneConfig.handle(ctx, msg)
 }

@@ -163,8 +163,15 @@ func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, pause time.
 	return n == 1, nil
 }
 
-// Read returns what the projection knows about a refund, and the position it was read at. It takes no lease.
+// ErrNotReady says that the projection cannot be trusted now.
+var ErrNotReady = errors.New("the projection is not ready")
+
+// Read returns what the projection knows about a refund, and the position it was read at. It takes no lease, and
+// answers ErrNotReady when a claim would be answered NOT_READY.
 func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64, error) {
+	if reason := s.gate.Reason(); reason != Ready {
+		return Record{}, 0, fmt.Errorf("read %s: %w: %s", id, ErrNotReady, reason)
+	}
 	key, partition := s.recordKey(id)
 	pipe := s.rdb.Pipeline()
 	pos := pipe.HGet(ctx, s.posKey(partition), posSeq)
@@ -175,6 +182,9 @@ func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64,
 	at, err := pos.Uint64()
 	if err != nil {
 		return Record{}, 0, fmt.Errorf("read %s: %w", id, err)
+	}
+	if at < s.gate.floorOf(partition) {
+		return Record{}, 0, fmt.Errorf("read %s: %w: %s", id, ErrNotReady, ProjectionBehind)
 	}
 	return readRecord(values.Val()), at, nil
 }

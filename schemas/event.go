@@ -99,6 +99,12 @@ func NewEvent(k Kind, c Command, occurredAt time.Time) Event {
 	return e
 }
 
+// After is an event of a kind with the common fields of another event of the same refund.
+func (e Event) After(k Kind, occurredAt time.Time) Event {
+	return Event{Kind: k, RequestID: e.RequestID, Provider: e.Provider, Payment: e.Payment, Amount: e.Amount,
+		RequestedAt: e.RequestedAt, OccurredAt: occurredAt, Fingerprint: e.Fingerprint, Metadata: e.Metadata}
+}
+
 // eventFields has the fields of an event without its methods.
 type eventFields Event
 

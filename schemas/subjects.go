@@ -38,6 +38,8 @@ const (
 	HeaderHold = "Refund-Hold"
 	// HeaderRound counts, on a schedule, the rounds without progress; it only spaces them out.
 	HeaderRound = "Refund-Round"
+	// HeaderSince tells, on the schedule of a notice, when a worker first saw it.
+	HeaderSince = "Refund-Since"
 
 	HeaderDeadReason = "Refund-Dead-Reason"
 	HeaderDeadDetail = "Refund-Dead-Detail"
