@@ -199,7 +199,11 @@ func decideCalled(s situation, r providers.Result, err error) Decision {
 	}
 	kind, _, after := describe(err)
 	if kind == providers.Unknown {
-		return Decision{Then: Later, Delay: max(s.claim.Until.Sub(s.now), 0) + time.Second, Detail: err.Error()}
+		delay := max(s.claim.Until.Sub(s.now), 0) + time.Second
+		if !s.caps.Lookup { // what comes next is another call, not a look
+			delay = max(delay, s.wait(s.claim.Attempt, after))
+		}
+		return Decision{Then: Later, Delay: delay, Detail: err.Error()}
 	}
 	if kind == providers.Invalid || s.claim.Attempt >= s.maxAttempts {
 		return s.giveUp(err.Error())

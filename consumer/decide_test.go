@@ -57,8 +57,10 @@ func tellsIn(d time.Duration) func(*situation) {
 func expiresIn(d time.Duration) func(*situation) {
 	return func(s *situation) { at := noon.Add(d); s.notAfter = &at }
 }
-func lookedUp(s *situation)   { s.cleared = true }
-func neverTells(s *situation) { s.conclusive = time.Time{} }
+func looks(s *situation)          { s.caps.Lookup = true }
+func upTo(n int) func(*situation) { return func(s *situation) { s.maxAttempts = n } }
+func lookedUp(s *situation)       { s.cleared = true }
+func neverTells(s *situation)     { s.conclusive = time.Time{} }
 
 type decider func(situation) (Decision, bool)
 
@@ -183,8 +185,12 @@ var calledRules = []row{
 		Decision{Then: Later, Delay: 31 * time.Second}, false},
 	{"call: unknown at the last attempt is neither failed nor parked yet", called(providers.Result{}, unknown),
 		in(idempotency.Retry, number(3)), Decision{Then: Later, Delay: 31 * time.Second}, false},
-	{"call: unknown past the lease", called(providers.Result{}, unknown), in(idempotency.Fresh, until(-hour)),
+	{"call: unknown past the lease", called(providers.Result{}, unknown), in(idempotency.Fresh, until(-hour), looks),
 		Decision{Then: Later, Delay: time.Second}, false},
+	{"call: unknown, and only another call can tell: ever later", called(providers.Result{}, unknown),
+		in(idempotency.Doubt, number(8), upTo(12)), Decision{Then: Later, Delay: time.Minute}, false},
+	{"call: unknown, and a look can tell: after the lease", called(providers.Result{}, unknown),
+		in(idempotency.Doubt, number(8), upTo(12), looks), Decision{Then: Later, Delay: 31 * time.Second}, false},
 	{"call: surely not executed, all clean", called(providers.Result{}, unavailable), in(idempotency.Retry),
 		Decision{Release: UndoClean, Then: Later, Delay: 2 * time.Second}, false},
 	{"call: surely not executed, an earlier one may be", called(providers.Result{}, unavailable), in(idempotency.Doubt),

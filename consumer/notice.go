@@ -20,6 +20,9 @@ const (
 	strangeMost  = 10 * time.Minute
 	// strangeLimit is how long such a notice waits before a person is asked.
 	strangeLimit = 24 * time.Hour
+	// projectionPatience is how long a notice waits for the projection in hand, and projectionLook how often it looks.
+	projectionPatience = 2 * time.Second
+	projectionLook     = 5 * time.Millisecond
 )
 
 // report is a notice in hand. The refund that it is about is in its delivery.
@@ -76,10 +79,15 @@ func (p *processor) weigh(ctx context.Context, r *report) Decision {
 	return p.settleResult(ctx, r)
 }
 
-// recall reads what is journalled about the notice's refund.
+// recall reads what is journalled about the notice's refund, up to what is in the stream now: no claim keeps others from
+// writing, and the refund's events should stay one chain.
 func (p *processor) recall(ctx context.Context, r *report) error {
+	stream, err := p.journal.stream(ctx)
+	if err != nil {
+		return err
+	}
 	r.unsettledAt = time.Now()
-	record, pos, err := p.store.Read(ctx, r.notice.RefundRequestID)
+	record, pos, err := p.appliedUpTo(ctx, r.notice.RefundRequestID, stream.CachedInfo().State.LastSeq)
 	if err != nil {
 		return err
 	}
@@ -102,6 +110,21 @@ func (p *processor) recall(ctx context.Context, r *report) error {
 		r.command.Payment, r.command.Amount, r.command.RequestedAt = *e.Payment, *e.Amount, *e.RequestedAt
 	}
 	return nil
+}
+
+// appliedUpTo reads a refund's record once the projection has reached a sequence, which is a matter of milliseconds.
+func (p *processor) appliedUpTo(ctx context.Context, id schemas.RequestID, seq uint64) (idempotency.Record, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, projectionPatience)
+	defer cancel()
+	for {
+		record, pos, err := p.store.Read(ctx, id)
+		if err != nil || pos >= seq {
+			return record, pos, err
+		}
+		if err := pause(ctx, projectionLook); err != nil {
+			return record, pos, fmt.Errorf("the projection is at %d, not at %d: %w", pos, seq, err)
+		}
+	}
 }
 
 // decideStrange has a notice wait for what it refers to, in a schedule, and at last asks a person.
