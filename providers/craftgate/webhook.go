@@ -1,0 +1,128 @@
+package craftgate
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// EventType is what a webhook reports.
+type EventType string
+
+// Events about refunds. Craftgate adds others over time.
+const (
+	EventRefund   EventType = "REFUND"
+	EventRefundTx EventType = "REFUND_TX"
+)
+
+// WebhookConfig is what a Webhook stands on.
+type WebhookConfig struct {
+	// Provider is the instance whose refunds are reported.
+	Provider schemas.ProviderName
+	// Key is the merchant's hook key.
+	Key   providers.Secret
+	Inbox providers.Inbox
+	// Strangers bounds what senders without a valid signature may cost; it is shared with other handlers.
+	Strangers *providers.Strangers
+	// Resolve finds the requestId of a refund, as Provider.Resolve does.
+	Resolve func(ctx context.Context, t EventType, payloadID string) (schemas.RequestID, bool, error)
+	// Log takes what a person may want to know. Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// Webhook takes Craftgate's events in. An event is a hint to look the refund up, never an outcome: its signature covers
+// little, and nothing guards it against being sent again. It answers 200 once the hint was acted on, 401 to a wrong
+// signature and 503 where Craftgate shall repeat, which it does for about three quarters of an hour.
+type Webhook struct {
+	cfg WebhookConfig
+	// sign holds the key instead of cfg: fmt does not ask a secret inside a private field how it wants to be printed.
+	sign func(event) string
+}
+
+// NewWebhook returns a handler, or what its settings lack. Without a key anybody could sign.
+func NewWebhook(cfg WebhookConfig) (*Webhook, error) {
+	if !validKey(cfg.Key) {
+		return nil, errors.New("craftgate webhook: webhookKey: 1 to 200 visible ASCII characters are needed")
+	}
+	if cfg.Inbox == nil || cfg.Strangers == nil || cfg.Resolve == nil {
+		return nil, errors.New("craftgate webhook: inbox, strangers and resolve are needed")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	key := cfg.Key
+	cfg.Key = ""
+	return &Webhook{cfg: cfg, sign: func(e event) string { return eventSignature(key, e) }}, nil
+}
+
+const (
+	// maxEvent bounds an event's body in bytes; payloads come with some.
+	maxEvent = 64 << 10
+	// eventPatience bounds the work on one event: Craftgate repeats it rather than wait.
+	eventPatience = 20 * time.Second
+)
+
+// event is the signed part of a webhook. What it carries beyond is not read.
+type event struct {
+	Type      EventType `json:"eventType"`
+	Timestamp text      `json:"eventTimestamp"`
+	Status    text      `json:"status"`
+	PayloadID text      `json:"payloadId"`
+}
+
+// ServeHTTP answers one event.
+func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	if h.cfg.Strangers.Barred(r) {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	e, ok := h.read(w, r)
+	if !ok {
+		h.cfg.Strangers.Failed(r)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if err := h.act(r.Context(), e); err != nil {
+		h.cfg.Log.WarnContext(r.Context(), "craftgate webhook not acted on", "provider", h.cfg.Provider, "error", err)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// read returns a verified event. Too long, unreadable and wrongly signed bodies look alike from outside.
+func (h *Webhook) read(w http.ResponseWriter, r *http.Request) (e event, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
+	if err != nil || json.Unmarshal(body, &e) != nil {
+		return event{}, false
+	}
+	given, want := r.Header.Get("x-cg-signature-v1"), h.sign(e)
+	return e, subtle.ConstantTimeCompare([]byte(given), []byte(want)) == 1
+}
+
+// act has the refund looked up now. Events of other types, and refunds of other systems, are none of the worker's.
+func (h *Webhook) act(ctx context.Context, e event) error {
+	if e.Type != EventRefund && e.Type != EventRefundTx {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, eventPatience)
+	defer cancel()
+	id, ours, err := h.cfg.Resolve(ctx, e.Type, string(e.PayloadID))
+	if err != nil || !ours {
+		return err
+	}
+	return h.cfg.Inbox.Hurry(ctx, h.cfg.Provider, id)
+}
