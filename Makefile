@@ -30,13 +30,18 @@ test: needs ## run every test with the race detector, against a real redis-serve
 test-long: needs ## run what takes too long for every change: longer freezes, more records, more rounds
 	$(GO) test -race -count=1 -tags long -timeout 60m -run '^TestLong' -v ./...
 
+.PHONY: interop
+interop: needs-interop ## check against GnuPG and the official Craftgate client (installs gnupg, nodejs)
+	$(GO) test -count=1 -tags interop -run '^TestInterop' ./...
+
 .PHONY: check
 check: ## check form, vet, staticcheck, go.mod and the import floors
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags long ./...
+	$(GO) vet -tags interop ./...
 	$(GO) build -C .tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	bin/staticcheck -tags long ./...
+	bin/staticcheck -tags long,interop ./...
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run '^TestArch' ./cmd/refundworker
 
@@ -49,17 +54,28 @@ fuzz: ## run each fuzz target for FUZZTIME
 	  done; \
 	done
 
-# The race detector needs a C compiler, and some tests a real Redis. Services are not started.
+# Installs the Debian packages in the shell's array "missing", or says what $(1) needs. Services are not started.
+define install
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "$(1) needs: $${missing[*]}. Install them first, for example: sudo apt-get install $${missing[*]}$(2)" >&2; \
+	  exit 1; \
+	fi; \
+	apt-get update </dev/null; \
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$${missing[@]}" </dev/null
+endef
+
+# The race detector needs a C compiler, and some tests a real Redis.
 .PHONY: needs
 needs:
 	@missing=(); \
 	command -v redis-server >/dev/null || missing+=(redis-server); \
 	command -v cc >/dev/null || command -v gcc >/dev/null || missing+=(gcc libc6-dev); \
-	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	  echo "make test needs: $${missing[*]}. Install them first, for example: sudo apt-get install $${missing[*]}" \
-	    "(Redis 7.0 or newer; without root put a redis-server built from source on PATH)" >&2; \
-	  exit 1; \
-	fi; \
-	apt-get update </dev/null; \
-	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$${missing[@]}" </dev/null
+	$(call install,make test, (Redis 7.0 or newer; without root put a redis-server built from source on PATH))
+
+.PHONY: needs-interop
+needs-interop:
+	@missing=(); \
+	command -v gpg >/dev/null || missing+=(gnupg); \
+	command -v npm >/dev/null || missing+=(nodejs npm); \
+	$(call install,make interop)
