@@ -30,15 +30,24 @@ type listener struct {
 
 // listen serves HTTP until close. Answers have no deadline of their own: a handler that streams sets one.
 func listen(address string, handler http.Handler) (*listener, error) {
+	return listenWith(address, &http.Server{Handler: handler, ReadHeaderTimeout: listenerHeader, ReadTimeout: listenerRead,
+		IdleTimeout: listenerIdle})
+}
+
+// listenWith serves with a server of the caller's own bounds, by TLS if it is set up for it.
+func listenWith(address string, server *http.Server) (*listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s := &listener{address: l.Addr().String(), done: make(chan struct{}), server: &http.Server{Handler: handler,
-		ReadHeaderTimeout: listenerHeader, ReadTimeout: listenerRead, IdleTimeout: listenerIdle}}
+	s := &listener{address: l.Addr().String(), done: make(chan struct{}), server: server}
 	go func() {
 		defer close(s.done)
-		_ = s.server.Serve(l) // it always ends with close
+		if server.TLSConfig != nil {
+			_ = server.ServeTLS(l, "", "") // it always ends with close
+			return
+		}
+		_ = server.Serve(l)
 	}()
 	return s, nil
 }

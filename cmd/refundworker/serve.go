@@ -43,6 +43,8 @@ func (p *program) serve(ctx context.Context, args []string) error {
 type running struct {
 	backends *backends
 	admin    *listener
+	// edge is where providers report; empty when none of them does.
+	edge string
 	// waitsFor is what /readyz says.
 	waitsFor func() []string
 }
@@ -67,10 +69,20 @@ func serveWith(ctx context.Context, s *settings, t *telemetry, started func(runn
 		return fmt.Errorf("admin listener: %w", err)
 	}
 	defer admin.close()
+	edge, err := openEdge(s, v.worker.Inbox(), t)
+	if err != nil {
+		return err
+	}
+	r := running{backends: b, admin: admin, waitsFor: waitsFor}
+	if edge != nil {
+		defer edge.close()
+		r.edge = edge.address
+		go watchKeys(ctx, s.reports, t.log)
+	}
 	t.log.Info("worker started", "version", ownVersion(), "mode", mode(s), "providers", s.names(), "nats", natsHosts(s, b),
-		"redis", s.redis.Addresses, "admin", admin.address)
+		"redis", s.redis.Addresses, "admin", admin.address, "edge", r.edge)
 	if started != nil {
-		started(running{backends: b, admin: admin, waitsFor: waitsFor})
+		started(r)
 	}
 	err = v.run(ctx)
 	t.log.Info("worker stopped")

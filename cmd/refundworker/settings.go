@@ -32,9 +32,10 @@ type settings struct {
 	// dataDir and natsListen belong to the embedded NATS.
 	dataDir, natsListen string
 	adminListen         string
-	// edgeListen is opened only for a provider that reports results by HTTP; none of this version's does.
-	edgeListen string
-	logLevel   slog.Level
+	// edge is opened when reports is not empty.
+	edge     edgeSettings
+	reports  []reports
+	logLevel slog.Level
 }
 
 // Format keeps secrets out of whatever prints settings: fmt asks no method of what lies in unexported fields.
@@ -97,7 +98,8 @@ type overrides struct {
 
 const environmentHelp = `
 Environment (flags win over it, it wins over the settings file): REFUND_CONFIG, REFUND_NATS_URL,
-REFUND_REDIS_URL, REFUND_DATA_DIR, REFUND_ADMIN_LISTEN, REFUND_LOG_LEVEL, and the standard OTEL_*.
+REFUND_REDIS_URL, REFUND_DATA_DIR, REFUND_ADMIN_LISTEN, REFUND_EDGE_LISTEN, REFUND_LOG_LEVEL, and the
+standard OTEL_*.
 `
 
 // bindClient declares the flags of commands that only talk to NATS.
@@ -113,6 +115,8 @@ func (o *overrides) bindServe(set *flag.FlagSet) {
 	set.StringVar(&o.dataDir, "data-dir", "", "`directory` of the embedded NATS's files (default "+defaultDataDir+")")
 	set.StringVar(&o.natsListen, "nats-listen", defaultNATSListen, "loopback `address` of the embedded NATS")
 	set.StringVar(&o.adminListen, "admin-listen", "", "`address` of /livez, /readyz and /metrics (default "+defaultAdminListen+")")
+	set.StringVar(&o.edgeListen, "edge-listen", "", "`address` where providers report results (default "+defaultEdgeListen+
+		", only when one of them does)")
 	set.StringVar(&o.logLevel, "log-level", "", "debug, info, warn or error (default info)")
 }
 
@@ -182,7 +186,7 @@ func (o overrides) apply(s *settings, found *problems) {
 			found.add("REFUND_REDIS_URL or --redis-url", "%v", err)
 		}
 	}
-	s.edgeListen = cmp.Or(o.edgeListen, s.edgeListen)
+	s.edge.listen = cmp.Or(o.edgeListen, s.edge.listen)
 	s.dataDir, s.adminListen = cmp.Or(o.dataDir, s.dataDir), cmp.Or(o.adminListen, s.adminListen)
 	if o.logLevel != "" && s.setLogLevel(o.logLevel) != nil {
 		found.add("REFUND_LOG_LEVEL or --log-level", "must be one of %s", strings.Join(logLevels, ", "))
@@ -214,7 +218,7 @@ func (s *settings) check(found *problems) {
 	if _, _, err := net.SplitHostPort(s.adminListen); err != nil {
 		found.add("admin.listen", "must be host:port")
 	}
-	if _, _, err := net.SplitHostPort(s.edgeListen); err != nil && s.edgeListen != "" {
+	if _, _, err := net.SplitHostPort(s.edge.listen); err != nil && s.edge.listen != "" {
 		found.add("edge.listen", "must be host:port")
 	}
 	if !loopback(s.natsListen) {
@@ -226,6 +230,7 @@ func (s *settings) check(found *problems) {
 			`{"providers":[{"name":"try","type":"scripted","scripted":{}}]}`)
 	} else {
 		found.addAll("", s.worker.WithDefaults().Validate())
+		found.addAll("", checkAccounts(s.reports))
 	}
 	found.addAll("", s.store.WithDefaults().Validate())
 }

@@ -86,7 +86,11 @@ func TestSettingsTellEveryProblem(t *testing.T) {
 "providers":[{"name":"UPPER","type":"bbmsl","timeout":"soon","concurrency":1,"velocity":[{"max":1}],"rate":{"perSecond":0,"perMinute":1},"breaker":{"failures":5},
   "bbmsl":{"baseURL":"http://far.example","privateKey":"file:missing.pem","model":"odd","voidUnsettled":"yes"}},
  {"name":"a","type":"craftgate","craftgate":{"apiKey":"x"}},{"name":"b","type":"other"},{"name":"c","type":"scripted"},
- {"name":"c","type":"scripted","scripted":{"latency":"-1s","outcomes":["odd"]}}],
+ {"name":"c","type":"scripted","scripted":{"latency":"-1s","outcomes":["odd"]}},
+ {"name":"d","type":"cardfop","cardfop":{"baseURL":"https://pay.example.com","account":"A"}},
+ {"name":"e","type":"redirectfop","redirectfop":{"baseURL":"https://pay.example.com","account":"A","seal":{"mode":"wax","signingKeys":["s3cret"]}}},
+ {"name":"f","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"B","seal":{"mode":"plain"}}},
+ {"name":"g","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"B","seal":{"mode":"plain"}}}],
 "edge":{"listen":"nowhere","tls":{"cert":"x"}},"admin":{"listen":"nowhere"},"log":{"level":"loud"}}`
 	_, got := load(t, text, nil, overrides{natsListen: "0.0.0.0:4222"})
 	want := []string{"prefix: is given twice", "prefix: must be subject tokens", "namespace: must be 1 to 64",
@@ -98,10 +102,14 @@ func TestSettingsTellEveryProblem(t *testing.T) {
 		"providers[0].rate.perSecond: must be at least 1", "providers[0].rate.perMinute: unknown key",
 		"providers[0].bbmsl.baseURL: https is needed", "providers[0].bbmsl.merchantId: ", "providers[0].bbmsl.privateKey: the file",
 		"providers[0].bbmsl.model: must be one of hosted, direct", "providers[0].bbmsl.voidUnsettled: must be true or false",
-		"providers[1].type: craftgate is not supported by this version", "providers[2].type: must be one of bbmsl, scripted",
+		"providers[1].craftgate.apiKey: a secret must be given as", "providers[1].craftgate.baseURL: ", "providers[1].craftgate.secretKey: ",
+		"providers[2].type: must be one of bbmsl, craftgate, redirectfop, cardfop, scripted",
+		"providers[5].cardfop.seal: is needed", "providers[6].redirectfop.seal.mode: must be one of plain, pgp, jose",
+		"providers[6].redirectfop.seal.signingKeys[0]: a secret must be given as",
+		`provider "g": account B: another instance`,
 		"providers[3].scripted: is needed", "providers[4].scripted.latency: must be a duration",
 		"providers[4].scripted.outcomes[0]: ", `provider "UPPER": name must be`, `provider "UPPER": concurrency is 1`,
-		`provider "c" is configured twice`, "edge.listen: must be host:port", "edge.tls: not supported",
+		`provider "c" is configured twice`, "edge.listen: must be host:port", "edge.tls.cert: the file",
 		"admin.listen: must be host:port", "log.level: must be one of", "--nats-listen: must be host:port on a loopback"}
 	for _, w := range want {
 		if !slices.ContainsFunc(got, func(p string) bool { return strings.HasPrefix(p, w) }) {

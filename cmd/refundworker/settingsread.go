@@ -41,11 +41,15 @@ func (s *settings) read(root *object) {
 		o.finish()
 	}
 	for _, o := range root.objects("providers") {
-		s.worker.Instances = append(s.worker.Instances, readInstance(o))
+		in, r := readInstance(o)
+		s.worker.Instances = append(s.worker.Instances, in)
+		if r != (reports{}) {
+			s.reports = append(s.reports, r)
+		}
 	}
 	if o := root.object("edge"); o != nil {
-		o.text("listen", &s.edgeListen)
-		o.later("tls")
+		o.text("listen", &s.edge.listen)
+		s.edge.tls = readServerTLS(o.object("tls"))
 		o.finish()
 	}
 	if o := root.object("admin"); o != nil {
@@ -199,6 +203,23 @@ func readTLS(o *object) *tls.Config {
 	return cfg
 }
 
+// readServerTLS reads {"cert","key"}. Nothing given means plain HTTP.
+func readServerTLS(o *object) *tls.Config {
+	if o == nil {
+		return nil
+	}
+	defer o.finish()
+	cert, key := o.pem("cert"), o.pem("key")
+	if cert == "" && key == "" {
+		return nil
+	}
+	pair, err := tls.X509KeyPair([]byte(cert.Reveal()), []byte(key.Reveal()))
+	if err != nil {
+		o.found.add(o.path, "cert and key must be a PEM certificate and its key")
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+}
+
 // systemTrust, as the ca, means the certificates that the system trusts.
 const systemTrust = "system"
 
@@ -219,7 +240,7 @@ func (o *object) pem(key string) providers.Secret {
 
 // readInstance reads one provider. What is not given has its default, because the adapter's HTTP pool is shaped
 // by concurrency and timeout.
-func readInstance(o *object) consumer.Instance {
+func readInstance(o *object) (consumer.Instance, reports) {
 	defaults := consumer.Config{Instances: []consumer.Instance{{}}}.WithDefaults()
 	in := defaults.Instances[0]
 	var name, kind string
@@ -241,9 +262,10 @@ func readInstance(o *object) consumer.Instance {
 		r.finish()
 	}
 	o.later("breaker", "velocity")
-	in.Provider = readAdapter(o, kind, providers.HTTPConfig{Timeout: in.Timeout, Concurrency: in.Concurrency})
+	a := readAdapter(o, kind, providers.HTTPConfig{Timeout: in.Timeout, Concurrency: in.Concurrency})
+	in.Provider = a.provider
 	o.finish()
-	return in
+	return in, a.reports.named(in.Name)
 }
 
 // readLatency reads a duration that may be 0.

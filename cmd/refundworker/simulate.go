@@ -19,6 +19,7 @@ func (p *program) simulate(ctx context.Context, args []string) error {
 		return err
 	}
 	sim := simulator.New(simulator.Options{})
+	defer sim.Close()
 	if *seed != "" {
 		if err := seedFrom(sim, *seed); err != nil {
 			return usageError{err}
@@ -29,7 +30,7 @@ func (p *program) simulate(ctx context.Context, args []string) error {
 		return fmt.Errorf("simulator: %w", err)
 	}
 	defer l.close()
-	fmt.Fprintf(p.stderr, "simulator on http://%s (providers under /bbmsl/, control under /_control/)\n", l.address)
+	fmt.Fprintf(p.stderr, "simulator on http://%s (providers under /bbmsl/, /craftgate/ and /google/, control under /_control/)\n", l.address)
 	<-ctx.Done()
 	return nil
 }

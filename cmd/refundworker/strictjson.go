@@ -171,6 +171,22 @@ func (o *object) secret(key string, into *providers.Secret) {
 	*into = value
 }
 
+// secretList reads references to secrets and resolves them.
+func (o *object) secretList(key string) []providers.Secret {
+	var references []string
+	o.texts(key, &references)
+	var out []providers.Secret
+	for i, reference := range references {
+		value, err := o.secrets.resolve(reference)
+		if err != nil {
+			o.found.add(o.at(key)+"["+strconv.Itoa(i)+"]", "%v", err)
+			continue
+		}
+		out = append(out, value)
+	}
+	return out
+}
+
 // object reads a member that is an object; nil when it is absent.
 func (o *object) object(key string) *object {
 	o.used[key] = true
