@@ -266,6 +266,10 @@ func decideFound(s situation, f providers.Finding, err error) (Decision, bool) {
 	if err != nil {
 		return decideUnfound(s, err.Error()), true
 	}
+	failed := f.Kind == providers.Found || f.Kind == providers.NotFound
+	if s.claim.Answer == idempotency.Pending && failed && f.Result.Status == providers.NotNow {
+		return decideNotNow(s, f.Result), true // what was taken on failed, and may be asked for again later
+	}
 	switch f.Kind {
 	case providers.Found:
 		if f.Result.Status == providers.NotNow || f.Result.Status == providers.NoResult {

@@ -202,7 +202,7 @@ func (p *processor) event(d *delivery, decision Decision) (*outgoing, error) {
 		reissue := decision.Reason.ReissueAllowed()
 		e.Reason, e.Reissue, e.ProviderResult, e.FoundBy = decision.Reason, &reissue, decision.Result.Raw, decision.FoundBy
 	case schemas.KindParked:
-		e.Reason, e.N, e.Attempt = decision.Reason, d.history.Parks+1, d.attempts
+		e.Reason, e.N, e.Attempt, e.ProviderResult = decision.Reason, d.history.Parks+1, d.attempts, decision.Result.Raw
 	}
 	return p.outgoing(e, h)
 }

@@ -275,8 +275,11 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 	if errors.Is(err, errNoCall) {
 		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
 	}
-	// Not behind the fence, as attempts are: while the provider owes a result nobody makes one.
 	decision, _ := decideFound(s, finding, err)
+	if decision.Kind == schemas.KindDeferred {
+		return p.fenced(ctx, d, decision, preparation{}) // attempts follow, so its number is taken
+	}
+	// Not behind the fence, as attempts are: while the provider owes a result nobody makes one.
 	return decision
 }
 
@@ -348,7 +351,7 @@ func (p *processor) request(d *delivery) providers.Request {
 	switch {
 	case d.untouched:
 	case d.claim.Answer == idempotency.Doubt, d.claim.Answer == idempotency.Pending:
-		r.Attempt, r.Baseline = d.claim.Record.Attempts, d.history.Baseline
+		r.Attempt, r.Baseline = max(1, d.claim.Record.Attempts-d.claim.Record.Clean), d.history.Baseline
 	}
 	return r
 }

@@ -21,7 +21,7 @@ var kindRules = map[Kind]kindRule{
 	KindDispatched:   {with(common, "attempt", "leaseUntil", "idempotencyKey"), []string{"metadata", "baseline"}},
 	KindDeferred:     {with(common, "attempt", "reason", "notBefore"), []string{"metadata"}},
 	KindAcknowledged: {with(common, "attempt"), []string{"metadata", "providerRefundId"}},
-	KindParked:       {with(common, "reason", "n"), []string{"metadata", "attempt"}},
+	KindParked:       {with(common, "reason", "n"), []string{"metadata", "attempt", "providerResult"}},
 	KindResumed:      {with(common, "n", "by"), []string{"metadata"}},
 	KindSucceeded:    success,
 	KindCancelled:    success,
