@@ -20,7 +20,7 @@ type document func(raw []byte) problems
 
 // Seed reads one JSON document that holds what the control paths would be given:
 //
-//	{"keys":{"bbmsl":[…]},"payments":{"bbmsl":[…]},"open":{"bbmsl":{…}},"balance":{"bbmsl":{…}},"faults":[…]}
+//	{"keys":{"bbmsl":[…]},"payments":{"bbmsl":[…]},"open":{"bbmsl":{…}},"balance":{"bbmsl":{…}},"faults":[…],"notices":[…]}
 //
 // Every member is optional. All problems are reported at once; documents without problems are applied even so.
 func (s *Server) Seed(r io.Reader) error {
@@ -68,6 +68,7 @@ func (s *Server) takeSection(section string, raw []byte) (found problems) {
 func (s *Server) mountControl() {
 	s.mux.HandleFunc("PUT /_control/{path...}", s.putDocument)
 	s.mux.HandleFunc("GET /_control/ledger", s.getLedger)
+	s.mux.HandleFunc("GET /_control/notices", s.getNotices)
 	s.mux.HandleFunc("DELETE /_control", s.deleteAll)
 	s.mux.HandleFunc("DELETE /_control/{$}", s.deleteAll)
 	s.mux.HandleFunc("/_control/", s.noControl)
@@ -96,11 +97,16 @@ func (s *Server) putDocument(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) getLedger(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) getLedger(w http.ResponseWriter, _ *http.Request) { writeLines(w, s.Ledger()) }
+
+func (s *Server) getNotices(w http.ResponseWriter, _ *http.Request) { writeLines(w, s.Notices()) }
+
+// writeLines answers NDJSON.
+func writeLines[T any](w http.ResponseWriter, list []T) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := json.NewEncoder(w)
-	for _, movement := range s.core.ledger.all() {
-		if lines.Encode(movement) != nil {
+	for _, line := range list {
+		if lines.Encode(line) != nil {
 			return
 		}
 	}
@@ -113,7 +119,7 @@ func (s *Server) deleteAll(w http.ResponseWriter, _ *http.Request) {
 
 // noControl answers every call that control does not offer with what it does offer.
 func (s *Server) noControl(w http.ResponseWriter, r *http.Request) {
-	text := fmt.Sprintf("no control %s %s; there are DELETE /_control, GET /_control/ledger and PUT /_control/ with %s",
+	text := fmt.Sprintf("no control %s %s; there are DELETE /_control, GET /_control/ with ledger or notices, and PUT /_control/ with %s",
 		r.Method, strconv.Quote(r.URL.Path), strings.Join(names(s.documents), ", "))
 	controlError(w, http.StatusNotFound, text, nil)
 }

@@ -83,9 +83,10 @@ func TestDeleteForgetsEverything(t *testing.T) {
 func TestUnknownControl(t *testing.T) {
 	w := start(t)
 	for _, row := range []struct{ method, path string }{
-		{http.MethodPut, "/_control/payments/craftgate"},
-		{http.MethodPut, "/_control/keys/google"},
-		{http.MethodPut, "/_control/notices"},
+		{http.MethodPut, "/_control/payments/nobody"},
+		{http.MethodPut, "/_control/balance/craftgate"},
+		{http.MethodPut, "/_control/balance/google"},
+		{http.MethodPut, "/_control/notices/google"},
 		{http.MethodPut, "/_control/payments"},
 		{http.MethodPut, "/_control/ledger"},
 		{http.MethodPost, "/_control/faults"},
@@ -217,7 +218,7 @@ func TestSeedProblems(t *testing.T) {
 		{`{"payments":[]}`, "/payments"},
 		{`{"payments":null}`, "/payments"},
 		{`{"payments":{"bbmsl":null}}`, "/payments/bbmsl"},
-		{`{"payments":{"craftgate":[]}}`, "/payments/craftgate"},
+		{`{"payments":{"nobody":[]}}`, "/payments/nobody"},
 		{`{"payments":{"bbmsl":[{"reference":"1"}]},"faults":[{}],"balance":{"bbmsl":{}}}`,
 			"/balance/bbmsl/unsettled /faults/0/type /faults/0/effect /payments/bbmsl/0/amount"},
 	} {

@@ -43,7 +43,8 @@ var effects = []Effect{EffectDropBefore, EffectDropAfter, EffectDelay, EffectSta
 type Fault struct {
 	// Type is a provider type, such as TypeBBMSL.
 	Type string
-	// Operation is the protocol's: refund, query or void for BBMSL.
+	// Operation is the protocol's: refund, query or void for BBMSL; refund, refund-transaction or lookup
+	// (every GET) for Craftgate; refund or echo for Google.
 	Operation string
 	// Reference is the payment's, as it was listed; empty means every payment.
 	Reference string
@@ -67,10 +68,14 @@ type vocabulary struct {
 	operations []string
 	// success is the response code that no refusal can have.
 	success string
+	// refusals are the only codes there are; nil means that a protocol has no closed list.
+	refusals []string
 }
 
 var vocabularies = map[string]vocabulary{
-	TypeBBMSL: {operations: []string{opRefund, opQuery, opVoid}, success: codeSuccess},
+	TypeBBMSL:     {operations: []string{opRefund, opQuery, opVoid}, success: codeSuccess},
+	TypeGoogle:    {operations: []string{opRefund, opEcho}, refusals: names(googleStatuses)},
+	TypeCraftgate: {operations: []string{opRefund, opRefundTransaction, opLookup}},
 }
 
 func (f Fault) check() (found problems) {
@@ -103,6 +108,7 @@ func (f Fault) check() (found problems) {
 func (f Fault) checkArguments() (found problems) {
 	timed := f.Effect == EffectDelay || f.Effect == EffectSlowBody
 	coded := f.Effect == EffectStatus || f.Effect == EffectRefuse
+	words := vocabularies[f.Type]
 	switch {
 	case timed && f.For <= 0:
 		found.add("/for", "must be a positive duration")
@@ -113,8 +119,10 @@ func (f Fault) checkArguments() (found problems) {
 	switch {
 	case f.Effect == EffectStatus && (err != nil || status < 200 || status > 599):
 		found.add("/code", "must be an HTTP status from 200 to 599")
-	case f.Effect == EffectRefuse && (f.Code == "" || f.Code == vocabularies[f.Type].success):
+	case f.Effect == EffectRefuse && (f.Code == "" || f.Code == words.success):
 		found.add("/code", "must be a refusal code")
+	case f.Effect == EffectRefuse && words.refusals != nil && !slices.Contains(words.refusals, f.Code):
+		found.add("/code", "must be one of "+strings.Join(words.refusals, ", "))
 	case !coded && f.Code != "":
 		found.add("/code", "belongs to status and refuse only")
 	}

@@ -254,7 +254,7 @@ func TestFaultsThatCannotBe(t *testing.T) {
 	}{
 		{``, ""},
 		{`type=`, "/0/type"},
-		{`type="craftgate"`, "/0/type"},
+		{`type="nobody"`, "/0/type"},
 		{`operation=`, "/0/operation"},
 		{`operation="sale"`, "/0/operation"},
 		{`effect=`, "/0/effect"},

@@ -17,6 +17,8 @@ const (
 	MovementRefund MovementKind = "REFUND"
 	// MovementCancel is a payment voided as a whole before settlement.
 	MovementCancel MovementKind = "CANCEL"
+	// MovementReversal is a refund, or a part of it, that came back.
+	MovementReversal MovementKind = "REVERSAL"
 )
 
 // Movement is one line of the ledger: something that a provider really did.
