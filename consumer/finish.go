@@ -145,7 +145,7 @@ func (p *processor) settledMeanwhile(ctx context.Context, d *delivery, out *outg
 		return false, nil
 	}
 	at := time.Now()
-	record, pos, err := p.store.Read(ctx, d.command.RequestID)
+	record, pos, err := p.store.Look(ctx, d.command.RequestID)
 	switch {
 	case err != nil:
 		return false, err

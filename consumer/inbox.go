@@ -116,7 +116,7 @@ func (i *Inbox) Store(ctx context.Context, m providers.Message, n schemas.Notice
 func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.KnownRefund, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	r, _, err := i.store.Read(ctx, id)
+	r, _, err := i.store.Look(ctx, id)
 	if err != nil {
 		return providers.KnownRefund{}, err
 	}

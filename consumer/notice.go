@@ -117,7 +117,7 @@ func (p *processor) appliedUpTo(ctx context.Context, id schemas.RequestID, seq u
 	ctx, cancel := context.WithTimeout(ctx, projectionPatience)
 	defer cancel()
 	for {
-		record, pos, err := p.store.Read(ctx, id)
+		record, pos, err := p.store.Look(ctx, id)
 		if err != nil || pos >= seq {
 			return record, pos, err
 		}

@@ -246,7 +246,7 @@ func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
 		return false, nil
 	}
 	// A refund of the payment ended since. Was it this one, whose outcome was journalled late?
-	record, pos, err := p.store.Read(ctx, d.command.RequestID)
+	record, pos, err := p.store.Look(ctx, d.command.RequestID)
 	if err == nil && (pos < look.Ended || record.State.Settled()) {
 		err = errEnded
 	}

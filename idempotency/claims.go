@@ -166,12 +166,24 @@ func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, pause time.
 // ErrNotReady says that the projection cannot be trusted now.
 var ErrNotReady = errors.New("the projection is not ready")
 
-// Read returns what the projection knows about a refund, and the position it was read at. It takes no lease, and
-// answers ErrNotReady when a claim would be answered NOT_READY.
-func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64, error) {
+// Look is Read for whoever decides by what it returns: it answers ErrNotReady when a claim would be answered NOT_READY.
+func (s *Store) Look(ctx context.Context, id schemas.RequestID) (Record, uint64, error) {
 	if reason := s.gate.Reason(); reason != Ready {
-		return Record{}, 0, fmt.Errorf("read %s: %w: %s", id, ErrNotReady, reason)
+		return Record{}, 0, fmt.Errorf("look at %s: %w: %s", id, ErrNotReady, reason)
 	}
+	record, pos, err := s.Read(ctx, id)
+	if err != nil {
+		return Record{}, 0, err
+	}
+	if pos < s.gate.floorOf(s.partition(string(id))) {
+		return Record{}, 0, fmt.Errorf("look at %s: %w: %s", id, ErrNotReady, ProjectionBehind)
+	}
+	return record, pos, nil
+}
+
+// Read returns what the projection knows about a refund, and the position it was read at, whether or not that can be
+// trusted. It takes no lease.
+func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64, error) {
 	key, partition := s.recordKey(id)
 	pipe := s.rdb.Pipeline()
 	pos := pipe.HGet(ctx, s.posKey(partition), posSeq)
@@ -182,9 +194,6 @@ func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64,
 	at, err := pos.Uint64()
 	if err != nil {
 		return Record{}, 0, fmt.Errorf("read %s: %w", id, err)
-	}
-	if at < s.gate.floorOf(partition) {
-		return Record{}, 0, fmt.Errorf("read %s: %w: %s", id, ErrNotReady, ProjectionBehind)
 	}
 	return readRecord(values.Val()), at, nil
 }

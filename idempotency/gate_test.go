@@ -55,13 +55,23 @@ func TestFloorRefusesAnOlderPosition(t *testing.T) {
 		s.stop()
 		store := &Store{rdb: rdb, cfg: s.store.cfg, scripts: newBatcher(rdb), gate: s.store.gate}
 		t.Cleanup(store.Close)
+		if record, _, err := store.Look(t.Context(), "a"); err != nil || record.State != StateFailed {
+			t.Errorf("look: %v, %v, want failed", record.State, err)
+		}
 		rdb.HSet(t.Context(), store.posKey(0), posSeq, 0)
+		if _, _, err := store.Look(t.Context(), "a"); !errors.Is(err, ErrNotReady) {
+			t.Errorf("look below the floor: %v, want not ready", err)
+		}
 		c, err := store.Claim(t.Context(), "b", fingerprintOf("b"), time.Minute)
 		if err != nil || c.Answer != NotReady {
 			t.Errorf("claim below the floor: %s, %v; want NOT_READY", c.Answer, err)
 		}
 		if got := store.Gate().Reason(); got == Ready {
 			t.Error("the gate stays open after a claim met a position below the floor")
+		}
+		rdb.HSet(t.Context(), store.posKey(0), posSeq, seq)
+		if _, _, err := store.Look(t.Context(), "a"); !errors.Is(err, ErrNotReady) {
+			t.Errorf("look while the gate is shut: %v, want not ready", err)
 		}
 	})
 }
