@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,8 +19,6 @@ import (
 type journal struct {
 	js       jetstream.JetStream
 	subjects schemas.Subjects
-	// seen is the number of reconnects at the last look at the stream: who comes back may be another server.
-	seen atomic.Uint64
 }
 
 // written is what became of a publish.
@@ -43,10 +40,11 @@ type entryHeaders struct {
 	trace    nats.Header
 }
 
-// connected tells whether what a provider answers could be journalled now, to the stream that was looked at.
-func (j *journal) connected() bool {
+// connected tells whether what a provider answers could be journalled now, to the stream that the gate trusts: who comes
+// back after a disconnection may be another server.
+func (j *journal) connected(gate *idempotency.Gate) bool {
 	nc := j.js.Conn()
-	return nc != nil && nc.IsConnected() && nc.Stats().Reconnects == j.seen.Load()
+	return nc != nil && nc.IsConnected() && gate.Trusts(nc.Stats().Reconnects)
 }
 
 func (j *journal) message(e schemas.Event, h entryHeaders) (*nats.Msg, error) {
@@ -137,14 +135,14 @@ func (j *journal) stream(ctx context.Context) (jetstream.Stream, error) {
 
 // State is part of idempotency.Journal.
 func (j *journal) State(ctx context.Context) (idempotency.JournalState, error) {
-	reconnects := j.js.Conn().Stats().Reconnects // read before: who reconnects meanwhile is looked at again
+	connection := j.js.Conn().Stats().Reconnects // read before: who reconnects meanwhile is looked at again
 	stream, err := j.stream(ctx)
 	if err != nil {
 		return idempotency.JournalState{}, err
 	}
-	j.seen.Store(reconnects)
 	info := stream.CachedInfo() // as fresh as the call above
-	state := idempotency.JournalState{Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq}
+	state := idempotency.JournalState{Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq,
+		Connection: connection}
 	if info.State.Msgs > 0 {
 		state.FirstAt = info.State.FirstTime
 	}

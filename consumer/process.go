@@ -166,9 +166,27 @@ func (p *processor) work(ctx context.Context, d *delivery) Decision {
 func (p *processor) claim(ctx context.Context, id schemas.RequestID, fp schemas.Fingerprint) (idempotency.Claim, error) {
 	ctx, end := p.obs.span(ctx, "claim")
 	claim, err := p.store.Claim(ctx, id, fp, p.cfg.lease(p.in))
+	if err == nil && claim.Told > claim.Record.Last {
+		claim, err = p.checkTold(ctx, claim)
+	}
 	p.obs.claimed(ctx, claim.Answer, err)
 	end(err)
 	return claim, err
+}
+
+// checkTold has the claim go on from the event that the last owner told of, if it is in the stream.
+func (p *processor) checkTold(ctx context.Context, claim idempotency.Claim) (idempotency.Claim, error) {
+	e, _, err := p.journal.at(ctx, claim.Told)
+	switch {
+	case err == nil && e.Event.RequestID == claim.RequestID:
+		claim.Record.Last = claim.Told
+	case err != nil && !errors.Is(err, idempotency.ErrNoEvent) && !errors.Is(err, errUnreadable):
+		if claim.Held() {
+			_, _ = p.store.Abandon(ctx, claim) // or it runs out
+		}
+		return claim, err
+	}
+	return claim, nil
 }
 
 // explain adds what a claim's answer needs from the refund's events.
@@ -310,7 +328,7 @@ func (p *processor) mayCall() error {
 	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
 		return fmt.Errorf("%w: %s", errNoCall, reason)
 	}
-	if !p.journal.connected() {
+	if !p.journal.connected(p.store.Gate()) {
 		return fmt.Errorf("%w: %s", errNoCall, reasonNATS)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"refundworker/schemas"
@@ -63,9 +64,12 @@ type Claim struct {
 	Pos       uint64
 	// Deadline is the end of the lease on this process's monotonic clock, counted from before the claim was sent.
 	Deadline time.Time
-	// Record is what the journal says about the refund, as far as it was applied. Its Last may be ahead of
-	// that, by what the last owner said it journalled.
+	// Record is what the journal says about the refund, as far as it was applied.
 	Record Record
+	// Told is the sequence, ahead of Pos, at which the last owner said that it journalled the refund's last event; 0 when
+	// there is none. Whoever relies on it looks whether that event is there: the owner may have written to a stream that was
+	// replaced since.
+	Told uint64
 }
 
 // Held reports whether the claim took the lease.
@@ -121,8 +125,10 @@ func (c *Claim) read(reply any) error {
 	if number(4) > 0 {
 		c.Until = time.UnixMilli(number(4)).UTC()
 	}
-	if len(values) == 5+len(recordFields) {
-		c.Record = readRecord(values[5:])
+	if n := 5 + len(recordFields); len(values) == n+1 {
+		c.Record = readRecord(values[5:n])
+		told, _ := values[n].(string)
+		c.Told, _ = strconv.ParseUint(told, 10, 64)
 	}
 	return nil
 }
@@ -137,7 +143,7 @@ func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
 // attempt up to the claim's own counts as having done nothing: true only when the claim was FRESH or RETRY,
 // or when what was in doubt before has been looked up conclusively under this very claim. Until pause has
 // passed, claims of a refund that is not in doubt answer WAIT, so that duplicates do not cut a backoff short. Last
-// is the sequence of the attempt's event, for the next claim to go on from until the projection has passed it.
+// is the sequence of the attempt's event, for the next claim to be told until the projection has passed it.
 func (s *Store) Undo(ctx context.Context, c Claim, u Undone) (bool, error) {
 	if u.Clean {
 		return s.release(ctx, c, c.Attempt, u.Pause, u.Last)

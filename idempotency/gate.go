@@ -54,6 +54,7 @@ type Gate struct {
 
 	oldest   oldest    // the oldest event at the last look
 	compared time.Time // when the stream was last found to be what Redis says
+	trusted  uint64    // the connection over which that was
 	suspect  bool      // the stream may not be the right one
 	unfit    bool      // a stream's settings are not what they must be
 	refused  time.Time // when an event was last refused
@@ -122,11 +123,18 @@ func (g *Gate) suspectJournal() {
 	g.suspect = true
 }
 
-// trustJournal records that the stream is what Redis says.
-func (g *Gate) trustJournal(now time.Time) {
+// trustJournal records that the stream behind a connection is what Redis says.
+func (g *Gate) trustJournal(now time.Time, connection uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.suspect, g.compared = false, now
+	g.suspect, g.compared, g.trusted = false, now, connection
+}
+
+// Trusts reports whether the stream behind this connection was the last one found to be what Redis says.
+func (g *Gate) Trusts(connection uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.trusted == connection
 }
 
 // Changed returns a channel that is closed at the next change of the reason.

@@ -76,6 +76,20 @@ func TestFloorRefusesAnOlderPosition(t *testing.T) {
 	})
 }
 
+// What comes back after a disconnection may be another server: its stream is trusted once it was compared.
+func TestStreamIsTrustedByConnection(t *testing.T) {
+	gate := newGate(Config{}.WithDefaults())
+	gate.trustJournal(time.Now(), 1)
+	if !gate.Trusts(1) || gate.Trusts(2) {
+		t.Error("trust does not follow the connection")
+	}
+	gate.suspectJournal()
+	gate.trustJournal(time.Now(), 2)
+	if gate.Trusts(1) || !gate.Trusts(2) {
+		t.Error("trust does not follow the connection that was compared last")
+	}
+}
+
 func TestLagIsBounded(t *testing.T) {
 	gate := newGate(Config{}.WithDefaults())
 	start := time.Now()
@@ -83,7 +97,7 @@ func TestLagIsBounded(t *testing.T) {
 	at := func(d time.Duration, applied uint64) Reason {
 		now := start.Add(d)
 		gate.sawJournal(JournalState{Last: gate.Highest()}, now)
-		gate.trustJournal(now)
+		gate.trustJournal(now, 0)
 		gate.sawRedis(look{at: now, redisTime: now, positions: []position{{Seq: applied, Created: 1}}})
 		gate.mu.Lock()
 		defer gate.mu.Unlock()
@@ -114,14 +128,14 @@ func TestLagIsCountedFromWhenAnEventWasKnown(t *testing.T) {
 	at := func(d time.Duration, applied uint64) Reason {
 		now := start.Add(d)
 		gate.sawJournal(JournalState{Last: 200}, now)
-		gate.trustJournal(now)
+		gate.trustJournal(now, 0)
 		gate.sawRedis(look{at: now, redisTime: now, positions: []position{{Seq: applied, Created: 1}}})
 		gate.mu.Lock()
 		defer gate.mu.Unlock()
 		return gate.current(now)
 	}
 	gate.sawJournal(JournalState{Last: 100}, start)
-	gate.trustJournal(start)
+	gate.trustJournal(start, 0)
 	gate.sawRedis(look{at: start, redisTime: start, positions: []position{{Seq: 100, Created: 1}}})
 	gate.mu.Lock()
 	gate.saw(101, start.Add(1000*time.Millisecond))
@@ -149,7 +163,7 @@ func TestStoppedGateStaysClosed(t *testing.T) {
 	now := time.Now()
 	good := look{at: now, redisTime: now, positions: []position{{Created: 1}}}
 	gate.sawJournal(JournalState{}, now)
-	gate.trustJournal(now)
+	gate.trustJournal(now, 0)
 	gate.sawRedis(good)
 	if got := gate.Reason(); got != Ready {
 		t.Fatalf("before: %q, want ready", got)
@@ -207,7 +221,7 @@ func TestSilenceClosesTheGate(t *testing.T) {
 	gate := newGate(Config{}.WithDefaults())
 	start := time.Now()
 	gate.sawJournal(JournalState{}, start)
-	gate.trustJournal(start)
+	gate.trustJournal(start, 0)
 	gate.sawRedis(look{at: start, redisTime: start, positions: []position{{Created: 1}}})
 	gate.mu.Lock()
 	defer gate.mu.Unlock()

@@ -34,6 +34,8 @@ type JournalState struct {
 	First, Last uint64
 	// FirstAt is when the oldest event was stored; the zero time when there is none.
 	FirstAt time.Time
+	// Connection numbers the connection over which this was read: behind another one may be another stream.
+	Connection uint64
 }
 
 // ErrNoEvent is returned by Journal.EventID when the stream holds no event at that sequence.

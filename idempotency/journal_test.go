@@ -104,7 +104,7 @@ func TestGateClosesForRefusalsAndChangedStreams(t *testing.T) {
 	if err := gate.sawJournal(JournalState{}, now); err != nil {
 		t.Fatal(err)
 	}
-	gate.trustJournal(now)
+	gate.trustJournal(now, 0)
 	gate.sawRedis(look{at: now, redisTime: now, positions: []position{{Created: 1}}})
 	at := func(d time.Duration) Reason {
 		gate.mu.Lock()

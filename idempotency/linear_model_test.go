@@ -121,7 +121,7 @@ func (r register) claimed(in claiming, c Claim) []register {
 		until = c.Until.UnixMilli()
 	}
 	if t < r.now || !span(in.window).has(t) || c.Attempt != max(r.attempts, r.clean)+1 ||
-		!r.shows(c.Record, r.lastAt(c.Pos)) {
+		!r.shows(c.Record, r.last) || c.Told != r.toldAt(c.Pos) {
 		return nil
 	}
 	r.now = t
@@ -150,12 +150,12 @@ func (r register) claimed(in claiming, c Claim) []register {
 	return []register{r}
 }
 
-// lastAt is the refund's last event as a claim at a position knows it.
-func (r register) lastAt(pos uint64) uint64 {
+// toldAt is what a claim at a position is told of the last owner's event.
+func (r register) toldAt(pos uint64) uint64 {
 	if r.noted > pos { // not applied yet
-		return max(r.last, r.noted)
+		return r.noted
 	}
-	return r.last
+	return 0
 }
 
 // unowned is what a claim is told when no lease is in its way, and what comes of it.

@@ -182,14 +182,14 @@ func (m *claimMachine) judge(t *rapid.T, w *claimWorker, got madeClaim) {
 		return
 	}
 	r := m.model.records[got.RequestID]
-	last := r.last
-	if r.told > got.Pos { // what the projection has passed speaks for itself
-		last = max(last, r.told)
+	told := r.told
+	if told <= got.Pos { // what the projection has passed speaks for itself
+		told = 0
 	}
 	// A claim that made the record tells the one it found: none.
-	if got.Record.Last != last || r.last > 0 && got.Record.Fingerprint != r.fingerprint {
-		t.Fatalf("%s is told with last event %d and fingerprint %s, want %d and %s", got.RequestID, got.Record.Last,
-			got.Record.Fingerprint, last, r.fingerprint)
+	if got.Record.Last != r.last || got.Told != told || r.last > 0 && got.Record.Fingerprint != r.fingerprint {
+		t.Fatalf("%s is told with last event %d, or %d, and fingerprint %s, want %d, %d and %s", got.RequestID, got.Record.Last,
+			got.Told, got.Record.Fingerprint, r.last, told, r.fingerprint)
 	}
 	if got.Held() {
 		m.settle(t, got.RedisTime, got.lease)

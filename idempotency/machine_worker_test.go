@@ -136,14 +136,14 @@ func (w *protocolWorker) claim(t fails, c choice) {
 	if err != nil {
 		t.Fatalf("claim: %v", err)
 	}
-	j.claim, j.previous, j.attempt = claim, claim.Record.Last, claim.Attempt
+	j.claim, j.previous, j.attempt = claim, max(claim.Record.Last, claim.Told), claim.Attempt
 	switch {
 	case c.lost || !claim.Held() && claim.Answer != Settled:
 		w.job = nil
 	case claim.Answer == Settled:
 		w.world.acked[j.id], w.job = true, nil
 	default:
-		j.chain = w.world.journal.walk(claim.Record.Last)
+		j.chain = w.world.journal.walk(j.previous)
 		j.step = toCheck
 		if claim.Answer == Doubt {
 			j.step = toResolve

@@ -50,7 +50,7 @@ func TestGateIsShutWhenASilenceEnds(t *testing.T) {
 	if err := gate.sawJournal(JournalState{Last: 10}, start); err != nil {
 		t.Fatal(err)
 	}
-	gate.trustJournal(start)
+	gate.trustJournal(start, 0)
 	gate.sawRedis(look)
 	if got := at(start); got != Ready {
 		t.Fatalf("at the start: %q, want ready", got)
@@ -58,7 +58,7 @@ func TestGateIsShutWhenASilenceEnds(t *testing.T) {
 	end := start.Add(15 * time.Minute)
 	look.at, look.redisTime = end, end
 	gate.sawRedis(look)
-	gate.trustJournal(end)
+	gate.trustJournal(end, 0)
 	if err := gate.sawJournal(JournalState{Last: 5000}, end); err != nil {
 		t.Fatal(err)
 	}

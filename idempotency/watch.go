@@ -90,7 +90,7 @@ func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 				Position: known}
 		}
 	}
-	err = s.believe(err) // first: what Redis says may open the gate
+	err = s.believe(err, state.Connection) // first: what Redis says may open the gate
 	s.gate.sawRedis(l)
 	return err
 }
@@ -131,14 +131,14 @@ func (s *Store) noteOldest(ctx context.Context, noted, now oldest) error {
 
 // believe returns what is wrong with the stream once it was seen often enough in a row: a server that starts may not
 // know its streams yet, and a new leader not yet all of their events. Until then no claim is answered.
-func (s *Store) believe(err error) error {
+func (s *Store) believe(err error, connection uint64) error {
 	var wrong *JournalError
 	switch {
 	case errors.Is(err, ErrNoJournal):
 		wrong = &JournalError{Found: "it does not exist any more", Position: s.gate.Highest()}
 	case err == nil:
 		s.suspicions = 0
-		s.gate.trustJournal(time.Now())
+		s.gate.trustJournal(time.Now(), connection)
 		return nil
 	case !errors.As(err, &wrong): // no answer: whatever was suspected stays so
 		return nil

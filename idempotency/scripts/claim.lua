@@ -2,7 +2,8 @@
 -- KEYS  record, pos
 -- ARGV  1 token  2 fingerprint  3 lease (ms)  4 floor  5 how long a record that is never journalled stays (ms)
 --       6 1 when Redis may have dropped keys behind our back: absence then proves nothing unless it says that it did not
--- Returns answer, Redis time (ms), pos, attempt to use, until (ms), then the record's fields.
+-- Returns answer, Redis time (ms), pos, attempt to use, until (ms), the record's fields, and the sequence that the last owner
+-- told (0: none that is ahead of pos).
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local at = redis.call('HMGET', KEYS[2], 's', 'e')
@@ -20,15 +21,15 @@ local fingerprint, state = r[1] and string.sub(r[1], 1, #ARGV[2]), string.sub(r[
 local attempts, clean = tonumber(string.sub(r[2] or '', 2)) or 0, tonumber(r[3] or 0)
 local due, owner, lease, pause = tonumber(r[5] or 0), r[8], tonumber(r[9] or 0), tonumber(r[10] or 0)
 
--- What the last owner journalled may not be applied yet; it is this refund's last event all the same. What the projection has
--- passed without applying it was stored in another stream, such as an older copy that was put back for a while.
-local last, said = tonumber(journalled or 0), tonumber(r[11] or 0)
-if said > pos then last = math.max(last, said) end
+-- What the last owner journalled may not be applied yet. What the projection has passed speaks for itself.
+local told = tonumber(r[11] or 0)
+if told <= pos then told = 0 end
 
 local function answer(name, untilms)
   local out = {name, now, pos, math.max(attempts, clean) + 1, untilms}
   for i = 1, 6 do out[5 + i] = r[i] or '' end
-  out[12] = string.format('%d', last)
+  out[12] = journalled or '0'
+  out[13] = string.format('%d', told)
   return out
 end
 
