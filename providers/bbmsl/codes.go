@@ -1,7 +1,9 @@
 package bbmsl
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 
 	"refundworker/providers"
 	"refundworker/schemas"
@@ -38,6 +40,9 @@ var stages = map[string]stage{
 	"REFUNDED": refundedStage,
 	"VOIDED":   voidedStage,
 }
+
+// OrderStatuses lists the order statuses that are known, for people. Any other leaves a doubt.
+func OrderStatuses() []string { return slices.Sorted(maps.Keys(stages)) }
 
 // stage looks at the amounts as well: BBMSL does not say whether a partly refunded order reads SETTLED again
 // once its rest is paid out.
@@ -81,6 +86,25 @@ const (
 var transactionReplies = map[operation]map[text]reply{
 	opRefund: {"SUCCESS": accepted, "SETTLED": accepted, "REFUNDED": accepted, "DECLINED": refused},
 	opVoid:   {"SUCCESS": accepted, "VOIDED": accepted, "DECLINED": refused},
+}
+
+func (r reply) String() string {
+	return [...]string{"the order tells", "yes", "no; the order tells why"}[r]
+}
+
+// Transaction is a row of the table of what a transaction's status means for the operation that made it.
+type Transaction struct{ Operation, Status, Meaning string }
+
+// Transactions is that table, for people. Of any other status the order tells.
+func Transactions() []Transaction {
+	var rows []Transaction
+	for _, op := range []operation{opRefund, opVoid} {
+		replies := transactionReplies[op]
+		for _, status := range slices.Sorted(maps.Keys(replies)) {
+			rows = append(rows, Transaction{string(op), string(status), replies[status].String()})
+		}
+	}
+	return rows
 }
 
 // transactionTypes is what the transaction of an operation is called. Only REFUND is documented.
