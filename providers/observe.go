@@ -143,6 +143,8 @@ func resultLabel(r Result) string {
 		return "not_now"
 	case Partial:
 		return "partial"
+	case Conflicting:
+		return "conflicting"
 	}
 	return "other"
 }

@@ -42,6 +42,9 @@ type Request struct {
 	Attempt int
 	// IdempotencyKey is the key to hand to a provider that honours one.
 	IdempotencyKey string
+	// ProviderRefundID is the provider's own id of the refund, in Lookup of a refund that it has taken on; empty where it
+	// named none.
+	ProviderRefundID string
 	// Baseline is what Prepare returned before the oldest call that may have taken effect, or before this one;
 	// nil in Prepare when no call can have.
 	Baseline Baseline

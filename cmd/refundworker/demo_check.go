@@ -1,21 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
 )
 
-// evidence is all that the demo is judged by: what the streams say and what the provider really did.
+// evidence is all that the demo is judged by: what the streams say and what the providers really did.
 type evidence struct {
 	events []schemas.Event
 	dead   []deadLetter
 	ledger []simulator.Movement
+	// sent is what the providers reported by themselves.
+	sent []simulator.SentNotice
 	// left counts the messages in streams that have to be empty at the end.
 	left map[string]uint64
 }
@@ -31,11 +31,18 @@ func check(cases []demoCase, found evidence) []string {
 	var broken []string
 	for _, c := range cases {
 		for _, b := range c.broken(found) {
-			broken = append(broken, c.title+": "+b)
+			broken = append(broken, string(c.provider)+", "+c.title+": "+b)
 		}
 	}
 	broken = append(broken, compareLedger(found)...)
+	broken = append(broken, checkFacts(found)...)
+	broken = append(broken, checkReversals(found)...)
 	broken = append(broken, strayed(cases, found)...)
+	for _, n := range found.sent {
+		if n.State != simulator.NoticeAccepted {
+			broken = append(broken, fmt.Sprintf("%s about payment %s was not accepted: http status %d", n.Method, n.Reference, n.Status))
+		}
+	}
 	for _, stream := range slices.Sorted(maps.Keys(found.left)) {
 		if n := found.left[stream]; n > 0 {
 			broken = append(broken, fmt.Sprintf("%d messages are left in %s", n, stream))
@@ -44,21 +51,19 @@ func check(cases []demoCase, found evidence) []string {
 	return broken
 }
 
-// compareLedger pairs each success with the one movement that it is about. A movement without an event is money
-// that nobody knows of; an event without a movement is a promise without money.
+// compareLedger pairs each event that says that money moved with the one movement that it is about. A movement without
+// an event is money that nobody knows of; an event without a movement is a promise without money.
 func compareLedger(found evidence) []string {
 	var broken []string
 	unexplained := slices.Clone(found.ledger)
-	moved := map[schemas.RequestID]int{}
 	for _, e := range distinct(found.events) {
-		kind, moves := movementOf(e.Kind)
+		stated, moves := movementOf(e, found.events)
 		if !moves {
 			continue
 		}
-		moved[e.RequestID]++
 		at := slices.IndexFunc(unexplained, func(m simulator.Movement) bool {
-			return m.Kind == kind && m.Reference == e.Payment.Reference && m.Amount.Equal(*e.Amount) &&
-				(e.ProviderRefundID == "" || e.ProviderRefundID == m.ProviderRefundID)
+			return m.Type == stated.Type && m.Reference == stated.Reference && m.Kind == stated.Kind && m.Amount.Equal(stated.Amount) &&
+				(stated.ProviderRefundID == "" || stated.ProviderRefundID == m.ProviderRefundID)
 		})
 		if at < 0 {
 			broken = append(broken, fmt.Sprintf("%s is %s, and no such movement is in the ledger", e.RequestID, e.Kind))
@@ -69,22 +74,63 @@ func compareLedger(found evidence) []string {
 	for _, m := range unexplained {
 		broken = append(broken, fmt.Sprintf("%s of %s on payment %s has no event", m.Kind, m.Amount, m.Reference))
 	}
-	for _, id := range slices.Sorted(maps.Keys(moved)) {
-		if moved[id] > 1 {
-			broken = append(broken, fmt.Sprintf("%s moved money %d times", id, moved[id]))
+	return broken
+}
+
+// movementOf is the movement that an event states, as far as it does. A reversal's is one of the refund that the
+// outcome names.
+func movementOf(e schemas.Event, all []schemas.Event) (simulator.Movement, bool) {
+	m := simulator.Movement{Type: simulatedAs(e.Provider), ProviderRefundID: e.ProviderRefundID}
+	if e.Payment != nil && e.Amount != nil {
+		m.Reference, m.Amount = e.Payment.Reference, *e.Amount
+	}
+	switch e.Kind {
+	case schemas.KindSucceeded:
+		m.Kind = simulator.MovementRefund
+	case schemas.KindCancelled:
+		m.Kind = simulator.MovementCancel
+	case schemas.KindReversed:
+		m.Kind, m.Amount = simulator.MovementReversal, e.Reversal.Amount
+		if at := slices.IndexFunc(all, func(o schemas.Event) bool { return o.Kind.Outcome() && o.RequestID == e.RequestID }); at >= 0 {
+			m.ProviderRefundID = all[at].ProviderRefundID
 		}
+	}
+	return m, m.Kind != ""
+}
+
+// checkFacts finds ids that were given to two facts: a second outcome of a refund, above all.
+func checkFacts(found evidence) []string {
+	var broken []string
+	told := map[string]string{}
+	for _, e := range found.events {
+		fact := fmt.Sprintf("%s %s", e.Kind, e.Amount)
+		before, known := told[e.ID()]
+		if known && before != fact && e.Kind != schemas.KindRejected {
+			broken = append(broken, fmt.Sprintf("%s is %s, and was %s before", e.ID(), fact, before))
+		}
+		told[e.ID()] = fact
 	}
 	return broken
 }
 
-func movementOf(k schemas.Kind) (simulator.MovementKind, bool) {
-	switch k {
-	case schemas.KindSucceeded:
-		return simulator.MovementRefund, true
-	case schemas.KindCancelled:
-		return simulator.MovementCancel, true
+// checkReversals adds up, for each refund, what came back: each event's total is right, and none is above the refund.
+func checkReversals(found evidence) []string {
+	var broken []string
+	back := map[schemas.RequestID]schemas.Money{}
+	for _, e := range distinct(found.events) {
+		if e.Kind != schemas.KindReversed {
+			continue
+		}
+		total := schemas.Money{Micros: back[e.RequestID].Micros + e.Reversal.Amount.Micros, Currency: e.Reversal.Amount.Currency}
+		back[e.RequestID] = total
+		if !e.Reversal.Total.Equal(total) {
+			broken = append(broken, fmt.Sprintf("%s came back by %s in all, and its event says %s", e.RequestID, total, e.Reversal.Total))
+		}
+		if e.Amount.Currency != total.Currency || e.Amount.Micros < total.Micros {
+			broken = append(broken, fmt.Sprintf("%s came back by %s in all, and was a refund of %s", e.RequestID, total, e.Amount))
+		}
 	}
-	return "", false
+	return broken
 }
 
 // strayed finds what belongs to no case.
@@ -101,82 +147,6 @@ func strayed(cases []demoCase, found evidence) []string {
 		}
 	}
 	return broken
-}
-
-// broken lists what of a case is not as it has to be.
-func (c demoCase) broken(found evidence) []string {
-	var broken []string
-	want := slices.Sorted(slices.Values(c.want))
-	if got := slices.Sorted(slices.Values(c.endings(found))); !slices.Equal(got, want) {
-		broken = append(broken, fmt.Sprintf("ended as %q, want %q", got, want))
-	}
-	for _, l := range found.dead {
-		if c.published(l.body) && l.detail == "" {
-			broken = append(broken, "a dead letter does not say what is wrong")
-		}
-	}
-	if c.payment.Reference == "" {
-		return broken
-	}
-	if left := c.left(found); left != c.wantLeft.String() {
-		broken = append(broken, fmt.Sprintf("%s are left of the payment, want %s", left, c.wantLeft))
-	}
-	return broken
-}
-
-// endings are the outcomes, rejections and dead letters of a case. One fact counts once, however often it is
-// stated.
-func (c demoCase) endings(found evidence) []string {
-	var out []string
-	for _, e := range distinct(found.events) {
-		if slices.Contains(c.ids, e.RequestID) && (e.Kind.Outcome() || e.Kind == schemas.KindRejected || e.Kind == schemas.KindParked) {
-			out = append(out, strings.TrimSpace(string(e.Kind)+" "+string(e.Reason)))
-		}
-	}
-	for _, l := range found.dead {
-		if c.published(l.body) {
-			out = append(out, "dead letter "+l.reason)
-		}
-	}
-	return out
-}
-
-func (c demoCase) published(body []byte) bool {
-	return slices.ContainsFunc(c.bodies, func(b []byte) bool { return bytes.Equal(b, body) })
-}
-
-// moved tells what the ledger says about the case's payment.
-func (c demoCase) moved(found evidence) string {
-	var out []string
-	for _, m := range c.movements(found) {
-		out = append(out, string(m.Kind)+" "+m.Amount.String())
-	}
-	if len(out) == 0 {
-		return "-"
-	}
-	return strings.Join(out, ", ")
-}
-
-// left is what the ledger leaves of the case's payment.
-func (c demoCase) left(found evidence) string {
-	if c.payment.Reference == "" {
-		return "-"
-	}
-	left := c.payment.Amount
-	for _, m := range c.movements(found) {
-		rest, err := left.Sub(m.Amount)
-		if err != nil {
-			return "unknown"
-		}
-		left = rest
-	}
-	return left.String()
-}
-
-func (c demoCase) movements(found evidence) []simulator.Movement {
-	return slices.DeleteFunc(slices.Clone(found.ledger), func(m simulator.Movement) bool {
-		return m.Reference != c.payment.Reference
-	})
 }
 
 // distinct drops events whose id came before, as any reader of the stream may do. A rejected event has no id of its

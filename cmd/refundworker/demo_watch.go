@@ -103,22 +103,23 @@ func (w *watcher) settled(ctx context.Context, cases []demoCase) bool {
 	return true
 }
 
-// evidence is what was seen, and what is left in the streams: commands, schedules, and what was not read yet.
+// evidence is what was seen, and what is left in the streams: work, schedules, and what was not read yet.
 func (w *watcher) evidence(ctx context.Context) (evidence, error) {
 	left := map[string]uint64{}
-	for _, name := range []string{schemas.StreamCommands, schemas.StreamRetries, schemas.StreamEvents, schemas.StreamDead} {
+	for _, name := range []string{schemas.StreamCommands, schemas.StreamRetries, schemas.StreamNotices, schemas.StreamEvents,
+		schemas.StreamDead} {
 		stream, err := w.js.Stream(ctx, name)
 		if err != nil {
 			return evidence{}, fmt.Errorf("look at stream %s: %w", name, err)
 		}
 		state := stream.CachedInfo().State
 		switch name {
-		case schemas.StreamCommands, schemas.StreamRetries:
-			left[name] = state.Msgs
-		default:
+		case schemas.StreamEvents, schemas.StreamDead:
 			w.mu.Lock()
 			left[name] = state.LastSeq - min(w.last[name], state.LastSeq)
 			w.mu.Unlock()
+		default:
+			left[name] = state.Msgs
 		}
 	}
 	found := w.seen()

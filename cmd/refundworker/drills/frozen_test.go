@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
 )
@@ -59,13 +61,19 @@ func (s *twoWorkers) takeOver(c []schemas.Command, frozen <-chan struct{}) audit
 
 // holds tells whether an event of a kind is stored.
 func (l *load) holds(k schemas.Kind) error {
+	_, err := lastOf(l.js, schemas.StreamEvents, schemas.Subjects{}.Event(k, instance))
+	return err
+}
+
+// lastOf is the last message that a stream holds under a subject.
+func lastOf(js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	stream, err := l.js.Stream(ctx, schemas.StreamEvents)
-	if err == nil {
-		_, err = stream.GetLastMsgForSubject(ctx, schemas.Subjects{}.Event(k, instance))
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return s.GetLastMsgForSubject(ctx, subject)
 }
 
 // kinds are the kinds of a journal's events, in order.

@@ -47,7 +47,7 @@ func (l *load) all() []schemas.Command {
 	return append([]schemas.Command(nil), l.commands...)
 }
 
-// publish publishes each of the commands copies times, in random order.
+// publish publishes each of the commands, which are for one provider instance, copies times, in random order.
 func (l *load) publish(commands []schemas.Command, copies int) {
 	l.d.t.Helper()
 	bodies := make([][]byte, 0, len(commands)*copies)
@@ -61,7 +61,7 @@ func (l *load) publish(commands []schemas.Command, copies int) {
 		}
 	}
 	rand.Shuffle(len(bodies), func(i, j int) { bodies[i], bodies[j] = bodies[j], bodies[i] })
-	subject := schemas.Subjects{}.Command(instance)
+	subject := schemas.Subjects{}.Command(commands[0].Provider)
 	futures := make([]jetstream.PubAckFuture, 0, len(bodies))
 	for _, body := range bodies {
 		future, err := l.js.PublishAsync(subject, body, jetstream.WithStallWait(time.Minute))
@@ -118,11 +118,12 @@ func (l *load) publishUntilStored(body []byte) {
 	l.d.t.Error("a command could not be published for a minute")
 }
 
-// quiet waits until no command and no schedule is left.
+// quiet waits until no command, no notice and no schedule is left. They are looked at in the order in which they turn into
+// one another.
 func (l *load) quiet(limit time.Duration) {
 	l.d.t.Helper()
 	l.d.until("nothing is left to do", limit, func() error {
-		for _, name := range []string{schemas.StreamCommands, schemas.StreamRetries} {
+		for _, name := range []string{schemas.StreamCommands, schemas.StreamNotices, schemas.StreamRetries} {
 			state, err := stateOf(l.js, name)
 			if err != nil {
 				return err
