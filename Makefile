@@ -15,7 +15,7 @@ help: ## show this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
-run: ## play sample refunds with embedded servers and a simulated provider
+run: ## play sample refunds of every provider with embedded servers and simulated providers
 	$(GO) run ./cmd/refundworker demo
 
 .PHONY: build

@@ -28,6 +28,8 @@ type Config struct {
 	// PendingTimeout is how long a provider may owe the result of an acknowledged refund before a person is
 	// asked. Default 14 days.
 	PendingTimeout time.Duration
+	// Inbox tells that providers report to this worker by HTTP, so that Worker.Inbox is needed.
+	Inbox bool
 	// Instances are the configured providers; at least one.
 	Instances []Instance
 }

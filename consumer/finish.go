@@ -108,7 +108,7 @@ func (p *processor) record(ctx context.Context, d *delivery, decision Decision) 
 		return err
 	}
 	return untilDone(ctx, func() (bool, error) {
-		if d.claim.Held() && !decision.moved() && time.Now().After(d.claim.Deadline) {
+		if !d.claim.Deadline.IsZero() && !decision.moved() && time.Now().After(d.claim.Deadline) {
 			// Another worker may be at it by now. Only money that moved is told after the lease.
 			return true, fmt.Errorf("%s event of %s: the lease has ended", decision.Kind, d.command.RequestID)
 		}

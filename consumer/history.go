@@ -24,6 +24,9 @@ type history struct {
 	Parks        int
 	ParkedReason schemas.Reason
 
+	// ProviderRefundID is what the provider called the refund when it took it on last.
+	ProviderRefundID string
+
 	// Key is the idempotency key of the last attempt.
 	Key string
 	// Guarded is set when every attempt in doubt asked for the payment's hold.
@@ -69,6 +72,9 @@ func (h *history) take(entry idempotency.Entry) {
 	case schemas.KindAcknowledged:
 		if e.Attempt > h.clean { // else a person has vouched since that it came to nothing
 			h.Since = e.OccurredAt
+			if h.ProviderRefundID == "" {
+				h.ProviderRefundID = e.ProviderRefundID
+			}
 		}
 	case schemas.KindParked:
 		if h.ParkedReason == "" {

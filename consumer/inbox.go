@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,29 +27,28 @@ const inboxBucket = "refund-inbox"
 type Inbox struct {
 	journal *journal
 	store   *idempotency.Store
-	cfg     Config
+
+	mu sync.Mutex
+	kv jetstream.KeyValue
 }
 
 var _ providers.Inbox = (*Inbox)(nil)
 
-// Inbox returns the worker's inbox. It answers once the worker is set up and ready, and with errors before.
-func (w *Worker) Inbox() *Inbox { return &Inbox{journal: w.journal, store: w.store, cfg: w.cfg} }
+// Inbox returns the worker's inbox; Config.Inbox must be set. It answers once the worker is set up and ready, and with
+// errors before.
+func (w *Worker) Inbox() *Inbox { return &Inbox{journal: w.journal, store: w.store} }
 
-// bucket opens the memory, creating it where it is missing.
 func (i *Inbox) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	kv, err := i.journal.js.KeyValue(ctx, inboxBucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = i.journal.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: inboxBucket,
-			Description: "Hashes of inbound requests that were accepted.", Storage: jetstream.FileStorage,
-			Replicas: i.cfg.Replicas, TTL: i.cfg.Retain})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another worker was first
-			kv, err = i.journal.js.KeyValue(ctx, inboxBucket)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.kv == nil {
+		kv, err := i.journal.js.KeyValue(ctx, inboxBucket)
+		if err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", inboxBucket, err)
 		}
+		i.kv = kv
 	}
-	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", inboxBucket, err)
-	}
-	return kv, nil
+	return i.kv, nil
 }
 
 func memoryKey(m providers.Message) string {
@@ -55,7 +56,22 @@ func memoryKey(m providers.Message) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Recall is part of providers.Inbox.
+// memory is what is kept of a message. Until its notice is stored for sure it holds the notice, so that whoever comes next
+// can store the very same one.
+type memory struct {
+	Content string          `json:"content"`
+	Notice  json.RawMessage `json:"notice,omitempty"`
+}
+
+func (m memory) encode() []byte {
+	body, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // a notice that was encoded is JSON
+	}
+	return body
+}
+
+// Recall is part of providers.Inbox. A message whose notice was not surely stored is finished first.
 func (i *Inbox) Recall(ctx context.Context, m providers.Message) (providers.Recollection, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -63,10 +79,10 @@ func (i *Inbox) Recall(ctx context.Context, m providers.Message) (providers.Reco
 	if err != nil {
 		return providers.New, err
 	}
-	return recall(ctx, kv, m)
+	return i.recall(ctx, kv, m)
 }
 
-func recall(ctx context.Context, kv jetstream.KeyValue, m providers.Message) (providers.Recollection, error) {
+func (i *Inbox) recall(ctx context.Context, kv jetstream.KeyValue, m providers.Message) (providers.Recollection, error) {
 	entry, err := kv.Get(ctx, memoryKey(m))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return providers.New, nil
@@ -74,42 +90,103 @@ func recall(ctx context.Context, kv jetstream.KeyValue, m providers.Message) (pr
 	if err != nil {
 		return providers.New, fmt.Errorf("recall a message: %w", err)
 	}
-	if string(entry.Value()) == hex.EncodeToString(m.Content[:]) {
+	var kept memory
+	if err := json.Unmarshal(entry.Value(), &kept); err != nil {
+		return providers.New, errors.New("recall a message: what is remembered of it cannot be read")
+	}
+	if kept.Notice != nil {
+		if err := i.finish(ctx, kv, begun{key: entry.Key(), revision: entry.Revision(), memory: kept}); err != nil {
+			return providers.New, err
+		}
+	}
+	if kept.Content == hex.EncodeToString(m.Content[:]) {
 		return providers.Same, nil
 	}
 	return providers.Other, nil
 }
 
-// Store is part of providers.Inbox. The notice goes first: a memory without its notice would answer the repeat of a message
-// that was lost. A notice that is stored twice is one fact, by its id.
+// Store is part of providers.Inbox. What will be stored is remembered first: of two messages with one key only the first
+// ever becomes a notice, and a repeat of one that was cut off in between stores the same notice, not a new one.
 func (i *Inbox) Store(ctx context.Context, m providers.Message, n schemas.Notice) (providers.Recollection, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	kv, err := i.bucket(ctx)
 	if err != nil {
 		return providers.New, err
 	}
-	if known, err := recall(ctx, kv, m); err != nil || known != providers.New {
-		return known, err
-	}
 	body, err := n.Encode()
 	if err != nil {
 		return providers.New, fmt.Errorf("encode a notice: %w", err)
 	}
-	msg := &nats.Msg{Subject: i.journal.subjects.Notices(n.Provider), Data: body, Header: nats.Header{}}
-	msg.Header.Set(schemas.HeaderMsgID, n.MsgID(body))
-	propagator.Inject(ctx, carrier(msg.Header))
-	if _, err := i.journal.publish(ctx, msg); err != nil {
-		return providers.New, err
-	}
-	_, err = kv.Create(ctx, memoryKey(m), []byte(hex.EncodeToString(m.Content[:])))
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(overtaken(err), errOvertaken) { // its twin was faster
-		return recall(ctx, kv, m)
+	b := begun{key: memoryKey(m), memory: memory{Content: hex.EncodeToString(m.Content[:]), Notice: body}}
+	b.revision, err = kv.Create(ctx, b.key, b.memory.encode())
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(overtaken(err), errOvertaken) { // accepted before, or by its twin
+		return i.recall(ctx, kv, m)
 	}
 	if err != nil {
 		return providers.New, fmt.Errorf("remember a message: %w", err)
 	}
-	return providers.New, nil
+	return providers.New, i.finish(ctx, kv, b)
+}
+
+// begun is a message that is remembered and whose notice may not be stored yet.
+type begun struct {
+	key      string
+	revision uint64
+	memory   memory
+}
+
+// finish stores the notice and then keeps only its memory.
+func (i *Inbox) finish(ctx context.Context, kv jetstream.KeyValue, b begun) error {
+	n, err := schemas.DecodeNotice(b.memory.Notice)
+	if err != nil {
+		return fmt.Errorf("finish a message: %w", err)
+	}
+	msg := &nats.Msg{Subject: i.journal.subjects.Notices(n.Provider), Data: b.memory.Notice, Header: nats.Header{}}
+	msg.Header.Set(schemas.HeaderMsgID, n.MsgID(b.memory.Notice))
+	propagator.Inject(ctx, carrier(msg.Header))
+	if _, err := i.journal.publish(ctx, msg); err != nil {
+		if refused(err) || errors.Is(err, jetstream.ErrNoStreamResponse) { // surely not stored: the key is free again
+			_ = kv.Delete(ctx, b.key, jetstream.LastRevision(b.revision))
+		}
+		return err
+	}
+	_, err = kv.Update(ctx, b.key, memory{Content: b.memory.Content}.encode(), b.revision)
+	if err != nil && !errors.Is(overtaken(err), errOvertaken) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) { // else its twin was faster
+		return fmt.Errorf("remember a message: %w", err)
+	}
+	return nil
+}
+
+// ensureInbox creates the memory of inbound messages where it is missing, and verifies it.
+func (t *topology) ensureInbox(ctx context.Context) ([]Difference, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*topologyTry)
+	defer cancel()
+	kv, err := t.js.KeyValue(ctx, inboxBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = t.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: inboxBucket,
+			Description: "Hashes of inbound messages that were accepted.", Storage: jetstream.FileStorage,
+			Replicas: t.cfg.Replicas, TTL: t.cfg.Retain})
+		if errors.Is(err, jetstream.ErrBucketExists) { // another worker was first
+			kv, err = t.js.KeyValue(ctx, inboxBucket)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", inboxBucket, err)
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", inboxBucket, err)
+	}
+	var out []Difference
+	if cfg := status.Config(); cfg.TTL != 0 && cfg.TTL < t.cfg.Retain {
+		out = append(out, Difference{Where: "bucket " + inboxBucket, Setting: "max age", Found: age(cfg.TTL),
+			Wanted: age(t.cfg.Retain), Mend: "nats stream edit KV_" + inboxBucket + " --max-age=" + t.cfg.Retain.String()})
+	} else if cfg.Storage != jetstream.FileStorage {
+		out = append(out, Difference{Where: "bucket " + inboxBucket, Setting: "storage", Found: cfg.Storage.String(),
+			Wanted: "File", Mend: "creating the bucket anew (what it remembers is lost)"})
+	}
+	return out, nil
 }
 
 // Refund is part of providers.Inbox.

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"refundworker/consumer"
 	"refundworker/providers"
 	"refundworker/providers/scripted"
@@ -46,30 +49,88 @@ func TestInboxRemembersWhatItAccepted(t *testing.T) {
 	f.eventually("the notice settles the refund", func() error { return f.reached("one", schemas.KindSucceeded) })
 }
 
-// Two senders of one key at once are never both told that theirs is the one.
+// Of two contents under one key at once one is taken, and only that one settles the refund.
 func TestInboxTakesOneOfTwoContents(t *testing.T) {
 	t.Parallel()
-	f := acknowledged(t, "one")
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, fmt.Sprint("r", i))
+	}
+	f := acknowledged(t, ids...)
 	inbox := f.start().worker.Inbox()
-	for round := range 20 {
-		var accepted [2]atomic.Int32
+	contents := []schemas.Kind{schemas.KindSucceeded, schemas.KindCancelled}
+	for _, id := range ids {
+		var taken [2]atomic.Int32
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {
-				content := i % 2
-				got, err := inbox.Store(t.Context(), message(fmt.Sprint("k", round), fmt.Sprint(content)),
-					result("one", "n1", "succeeded", ""))
+				which := i % 2
+				got, err := inbox.Store(t.Context(), message("k-"+id, fmt.Sprint(which)), result(id, "n-"+id, contents[which], ""))
 				if err != nil {
 					t.Error(err)
 				} else if got != providers.Other {
-					accepted[content].Add(1)
+					taken[which].Add(1)
 				}
 			})
 		}
 		all.Wait()
-		if a, b := accepted[0].Load(), accepted[1].Load(); a > 0 && b > 0 || a+b == 0 {
-			t.Errorf("round %d: %d and %d accepted, want one content", round, a, b)
+		if a, b := taken[0].Load(), taken[1].Load(); a+b != 4 || a*b != 0 {
+			t.Fatalf("%s: %d and %d are told that theirs is the one, want the 4 of one content", id, a, b)
 		}
+		want := contents[0]
+		if taken[1].Load() > 0 {
+			want = contents[1]
+		}
+		f.eventually("the one that was taken settles the refund", func() error { return f.reached(id, want) })
+	}
+	f.read()
+	if got := f.deadReasons(); got != nil {
+		t.Errorf("dead letters %v, want none: what was refused is no notice", got)
+	}
+}
+
+// cutting breaks off after a notice was stored, as a dying process does.
+type cutting struct {
+	jetstream.JetStream
+	cut bool
+}
+
+func (c *cutting) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := c.JetStream.PublishMsg(ctx, m, opts...)
+	if c.cut && err == nil && m.Subject == "refunds.notices."+string(provider) {
+		c.cut = false
+		return nil, nats.ErrTimeout
+	}
+	return ack, err
+}
+
+// A message was cut off between its notice and the answer. Its repeat is the same message, and no second fact: also when
+// it could not be told so any more, because its reversal counts by now.
+func TestInboxFinishesWhatWasCutOff(t *testing.T) {
+	t.Parallel()
+	f := acknowledged(t, "one")
+	c := &cutting{}
+	f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
+		c.JetStream = js
+		return c
+	}
+	inbox := f.start().worker.Inbox()
+	f.notice(result("one", "n1", "succeeded", ""))
+	f.read()
+	c.cut = true
+	if _, err := inbox.Store(t.Context(), message("k1", "a"), reversal("one", "v1", 10)); err == nil {
+		t.Fatal("the cut was not noticed")
+	}
+	f.eventually("the notice settles", func() error { return f.reached("one", schemas.KindReversed) })
+	if got, err := inbox.Recall(t.Context(), message("k1", "b")); err != nil || got != providers.Other {
+		t.Errorf("other content is recalled as %v, %v", got, err)
+	}
+	if got, err := inbox.Recall(t.Context(), message("k1", "a")); err != nil || got != providers.Same {
+		t.Errorf("the repeat is recalled as %v, %v", got, err)
+	}
+	f.read()
+	if n := len(f.kindsOf("one")); n != 4 {
+		t.Errorf("events %v, want one reversal", f.kindsOf("one"))
 	}
 }
 

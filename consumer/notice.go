@@ -40,7 +40,7 @@ func (p *processor) settle(ctx context.Context, msg jetstream.Msg) {
 		p.obs.log.ErrorContext(ctx, "message without metadata", "subject", msg.Subject())
 		return
 	}
-	r := &report{since: meta.Timestamp, delivery: &delivery{msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream}}
+	r := &report{since: time.Now(), delivery: &delivery{msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream}}
 	if first, err := time.Parse(time.RFC3339Nano, msg.Headers().Get(schemas.HeaderSince)); err == nil {
 		r.since = first
 	}
@@ -170,14 +170,25 @@ func (p *processor) settleFailed(ctx context.Context, r *report) Decision {
 	switch claim.Answer {
 	case idempotency.Settled:
 		return decideKnown(claim.Record.State, *r.notice.Result)
-	case idempotency.Parked, idempotency.Pending: // nobody makes an attempt while it is so
+	case idempotency.Pending: // nobody makes an attempt while the provider owes a result
 		return decision
+	case idempotency.Parked: // nobody holds the lease; whoever resumes the refund meanwhile wants the same attempt
+		r.claim.Until = s.now.Add(p.cfg.lease(p.in))
+		return p.fencedFailure(ctx, r, decision)
 	case idempotency.Doubt, idempotency.Retry, idempotency.Fresh:
-		return p.fenced(ctx, r.delivery, decision, preparation{})
+		return p.fencedFailure(ctx, r, decision)
 	case idempotency.Busy, idempotency.Wait:
 		return Decision{Then: Later, Delay: min(max(until, scheduleFloor), strangeMost), Detail: "the refund is at work or waits"}
 	}
 	return Decision{Then: Nak, Delay: notReadyNak, Detail: "claims are not answered now"}
+}
+
+// fencedFailure takes the attempt that the failure speaks for, under the key of the last one.
+func (p *processor) fencedFailure(ctx context.Context, r *report, decision Decision) Decision {
+	if err := p.readHistory(ctx, r.delivery); err != nil {
+		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
+	}
+	return p.fenced(ctx, r.delivery, decision, preparation{})
 }
 
 // resultOf is a noticed result as a provider's answer.

@@ -257,8 +257,8 @@ func TestNoticeSettlesWhatIsParkedOrInDoubt(t *testing.T) {
 		first schemas.Kind
 		want  []schemas.Kind
 	}{
-		{"parked", neither, nil, "parked", []schemas.Kind{"dispatched", "parked", "failed"}},
 		// The fence: what speaks for attempts takes one.
+		{"parked", neither, nil, "parked", []schemas.Kind{"dispatched", "parked", "dispatched", "failed"}},
 		{"in doubt", canLookUp, nil, "dispatched", []schemas.Kind{"dispatched", "dispatched", "failed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -369,6 +369,7 @@ func (p *processor) request(d *delivery) providers.Request {
 	switch {
 	case d.untouched:
 	case d.claim.Answer == idempotency.Doubt, d.claim.Answer == idempotency.Pending:
+		r.ProviderRefundID = d.history.ProviderRefundID
 		r.Attempt, r.Baseline = max(1, d.claim.Record.Attempts-d.claim.Record.Clean), d.history.Baseline
 	}
 	return r

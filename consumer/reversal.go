@@ -64,7 +64,7 @@ func (p *processor) reverseOnce(ctx context.Context, r *report) (Decision, error
 	if err != nil {
 		return Decision{}, err
 	}
-	reversal, decision := decideReversal(r.notice, *r.stated.Amount, before)
+	reversal, decision := decideReversal(r.notice, r.claim.Record, before)
 	if reversal == nil {
 		return decision, nil
 	}
@@ -82,16 +82,16 @@ func (p *processor) reverseOnce(ctx context.Context, r *report) (Decision, error
 	return decision, err
 }
 
-// decideReversal adds a reversal to those before it; nil when there is nothing to journal.
-func decideReversal(n schemas.Notice, refund schemas.Money, before []schemas.Reversal) (*schemas.Reversal, Decision) {
+// decideReversal adds a reversal to those before it, of which the oldest may have aged out; nil when there is nothing to
+// journal.
+func decideReversal(n schemas.Notice, refund idempotency.Record, before []schemas.Reversal) (*schemas.Reversal, Decision) {
 	invalid := func(detail string) (*schemas.Reversal, Decision) {
 		return nil, Decision{Reason: schemas.ReasonInvalid, Then: Terminate, Detail: "/reversal/amount: " + detail}
 	}
 	amount := n.Reversal.Amount
-	if amount.Currency != refund.Currency {
-		return invalid("must be in the refund's currency, " + string(refund.Currency))
+	if amount.Currency != refund.Amount.Currency {
+		return invalid("must be in the refund's currency, " + string(refund.Amount.Currency))
 	}
-	total := amount
 	for _, b := range before {
 		if b.NoticeID == n.NoticeID {
 			if b.Amount.Equal(amount) {
@@ -100,14 +100,13 @@ func decideReversal(n schemas.Notice, refund schemas.Money, before []schemas.Rev
 			return nil, Decision{Reason: schemas.ReasonContradiction, Then: Terminate,
 				Detail: fmt.Sprintf("the notice says that %s came back, but under its id %s are journalled", amount, b.Amount)}
 		}
-		sum, err := total.Add(b.Amount)
-		if err != nil {
-			return invalid("is too large")
-		}
-		total = sum
 	}
-	if total.Micros > refund.Micros {
-		return invalid(fmt.Sprintf("%s would have come back of a refund of %s", total, refund))
+	total, err := amount.Add(schemas.Money{Micros: refund.Reversed, Currency: amount.Currency})
+	if err != nil {
+		return invalid("is too large")
+	}
+	if total.Micros > refund.Amount.Micros {
+		return invalid(fmt.Sprintf("%s would have come back of a refund of %s", total, refund.Amount))
 	}
 	raw := json.RawMessage(n.Reversal.RawResult)
 	return &schemas.Reversal{NoticeID: n.NoticeID, Amount: amount, Total: total, RawResult: raw},
@@ -130,11 +129,14 @@ func (j *journal) lastReversal(ctx context.Context, in schemas.ProviderName) (ui
 	return last.Sequence, nil
 }
 
-// reversals walks a settled refund's events back to its outcome.
+// reversals walks a settled refund's events back to its outcome, or to where they have aged out.
 func (j *journal) reversals(ctx context.Context, seq uint64) ([]schemas.Reversal, error) {
 	var found []schemas.Reversal
 	for range longestChain {
 		e, before, err := j.at(ctx, seq)
+		if errors.Is(err, idempotency.ErrNoEvent) {
+			return found, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("walk the refund's reversals: %w", err)
 		}

@@ -63,6 +63,13 @@ func (t *topology) ensure(ctx context.Context) error {
 		}
 		differences = append(differences, found...)
 	}
+	if t.cfg.Inbox {
+		found, err := t.ensureInbox(ctx)
+		if err != nil {
+			return err
+		}
+		differences = append(differences, found...)
+	}
 	if len(differences) > 0 {
 		return &TopologyError{Differences: differences}
 	}

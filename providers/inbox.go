@@ -12,8 +12,8 @@ import (
 type Inbox interface {
 	// Recall tells whether a message was accepted before.
 	Recall(ctx context.Context, m Message) (Recollection, error)
-	// Store keeps a notice for good and then the memory that its message was accepted. When it returns New or Same
-	// without an error, the notice is in the stream.
+	// Store keeps a notice for good, once for a message. When it returns New or Same without an error, the notice is in
+	// the stream; when it returns Other, only the other message's ever will be.
 	Store(ctx context.Context, m Message, n schemas.Notice) (Recollection, error)
 	// Refund tells what is known of a refund now.
 	Refund(ctx context.Context, id schemas.RequestID) (KnownRefund, error)

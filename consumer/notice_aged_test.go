@@ -1,0 +1,172 @@
+package consumer_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/consumer"
+	"refundworker/providers"
+	"refundworker/providers/scripted"
+	"refundworker/schemas"
+)
+
+// Every worker is away for more than a day while a reversal and, behind it, the success that it refers to come in.
+func TestReversalAfterAnOutage(t *testing.T) {
+	inFakeTime(t, takesOn, func(f *fixture) {
+		r := f.start()
+		f.publish(command("one", ""))
+		time.Sleep(10 * time.Second)
+		_ = r.stop()
+		f.notice(reversal("one", "v1", 4))
+		f.notice(result("one", "n1", "succeeded", ""))
+		time.Sleep(25 * time.Hour)
+		f.start()
+		time.Sleep(strangePatience)
+		if got := f.kindsOf("one"); !slices.Equal(got, []schemas.Kind{"dispatched", "acknowledged", "succeeded", "reversed"}) {
+			t.Errorf("events %v", got)
+		}
+		if got := f.deadReasons(); got != nil {
+			t.Errorf("dead letters %v", got)
+		}
+	})
+}
+
+// aged has events up to a sequence look aged out.
+type aged struct {
+	jetstream.JetStream
+	mu   sync.Mutex
+	upTo uint64
+}
+
+func (a *aged) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := a.JetStream.Stream(ctx, name)
+	if name == schemas.StreamEvents && err == nil {
+		return &agedStream{s, a}, nil
+	}
+	return s, err
+}
+
+type agedStream struct {
+	jetstream.Stream
+	a *aged
+}
+
+func (s *agedStream) GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	s.a.mu.Lock()
+	gone := seq <= s.a.upTo
+	s.a.mu.Unlock()
+	if gone {
+		return nil, jetstream.ErrMsgNotFound
+	}
+	return s.Stream.GetMsg(ctx, seq, opts...)
+}
+
+// The outcome and the first of two reversals have aged out of the journal, the second has not. What is told later still
+// counts them.
+func TestReversalBehindAgedEvents(t *testing.T) {
+	t.Parallel()
+	a := &aged{}
+	f := newFixture(t, takesOn)
+	f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
+		a.JetStream = js
+		return a
+	}
+	f.start()
+	f.publish(command("one", ""))
+	f.eventually("it is taken on", func() error { return f.reached("one", schemas.KindAcknowledged) })
+	for _, n := range []schemas.Notice{result("one", "n1", "succeeded", ""), reversal("one", "v1", 3), reversal("one", "v2", 3)} {
+		f.notice(n)
+		f.read()
+	}
+	a.mu.Lock()
+	a.upTo = 4
+	a.mu.Unlock()
+	for _, n := range []schemas.Notice{reversal("one", "v2", 3), reversal("one", "v3", 5), reversal("one", "v4", 4)} {
+		f.notice(n)
+		f.read()
+	}
+	if got := f.lastEvent("one"); got.Kind != schemas.KindReversed || got.Reversal.Total.Micros != 10_000_000 {
+		t.Errorf("the last event is %s of %+v, want reversed, 10.00 in all", got.Kind, got.Reversal)
+	}
+	if got := f.deadReasons(); !slices.Equal(got, []string{"invalid"}) {
+		t.Errorf("dead letters %v, want the one that would pass the refund", got)
+	}
+}
+
+// stuckFailure stands still once before a failed event is stored.
+type stuckFailure struct {
+	jetstream.JetStream
+	mu    sync.Mutex
+	still time.Duration
+}
+
+func (s *stuckFailure) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	s.mu.Lock()
+	var still time.Duration
+	if m.Subject == "refunds.events.failed."+string(provider) {
+		still, s.still = s.still, 0
+	}
+	s.mu.Unlock()
+	time.Sleep(still)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return s.JetStream.PublishMsg(late, m, o...)
+}
+
+// resume journals a person's word that nothing moved.
+func (f *fixture) resume(id string) {
+	f.t.Helper()
+	e := f.lastEvent(id).After(schemas.KindResumed, time.Now())
+	e.N, e.By = 1, &schemas.Operator{Operator: "op", Note: "try again"}
+	body, err := e.Encode()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	msg := &nats.Msg{Subject: f.subjects.Event(e.Kind, e.Provider), Data: body, Header: nats.Header{}}
+	for name, value := range e.Headers() {
+		msg.Header.Set(name, value)
+	}
+	if _, err := f.js.PublishMsg(context.Background(), msg); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// A provider's no about a parked refund is on its way into the journal while a person has the refund tried again. Either
+// it is tried, or the no stands: never both.
+func TestFailureOfAParkedRefundThatIsTriedAgain(t *testing.T) {
+	neither := &providers.Capabilities{Asynchronous: true}
+	inFakeTime(t, scripted.Config{Outcomes: []string{"unknown_lost", "succeeded"}, Latency: 10 * time.Second,
+		Capabilities: neither}, func(f *fixture) {
+		s := &stuckFailure{still: 6 * time.Second}
+		f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
+			s.JetStream = js
+			return s
+		}
+		f.start()
+		f.wrap = nil
+		f.publish(command("one", ""))
+		time.Sleep(2 * time.Minute)
+		if err := f.reached("one", schemas.KindParked); err != nil {
+			t.Fatal(err)
+		}
+		f.notice(result("one", "n1", "failed", "account_closed"))
+		time.Sleep(time.Second) // the notice's worker stands still
+		f.resume("one")
+		if err := f.start().worker.Inbox().Hurry(context.Background(), provider, "one"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		kinds := f.kindsOf("one")
+		failed, moved := slices.Contains(kinds, schemas.KindFailed), len(f.provider.Movements())
+		if failed == (moved > 0) || moved > 1 {
+			t.Errorf("events %v with %d movements", kinds, moved)
+		}
+		f.quiet()
+	}, func(c *consumer.Config) { c.Instances[0].Timeout = 20 * time.Second })
+}
