@@ -224,7 +224,7 @@ func (s *settings) check(found *problems) {
 	if !loopback(s.natsListen) {
 		found.add("--nats-listen", "must be host:port on a loopback address: the embedded NATS knows no passwords")
 	}
-	s.store.Retain, s.worker.Inbox = s.worker.WithDefaults().Retain, len(s.reports) > 0
+	s.store.Retain = s.worker.WithDefaults().Retain
 	if len(s.worker.Instances) == 0 {
 		found.add("providers", "none is configured; name a settings file with --config or REFUND_CONFIG, such as "+
 			`{"providers":[{"name":"try","type":"scripted","scripted":{}}]}`)

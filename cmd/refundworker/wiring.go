@@ -145,7 +145,9 @@ func newService(s *settings, b *backends, t *telemetry) (*service, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	w, err := consumer.New(s.worker, b.js, store, consumer.Telemetry{Tracers: t.tracers, Meters: t.meters, Log: t.log})
+	work := s.worker
+	work.Inbox = len(s.reports) > 0
+	w, err := consumer.New(work, b.js, store, consumer.Telemetry{Tracers: t.tracers, Meters: t.meters, Log: t.log})
 	if err != nil {
 		store.Close()
 		return nil, usageError{err}
