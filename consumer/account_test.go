@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"refundworker/consumer"
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
 )
@@ -34,4 +35,18 @@ func TestRefusedCredentialsDoNotBurnTheQueue(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Refunds that wait for their turn at a slow rate do not ask any more once the credentials were refused.
+func TestRefundsInHandRestToo(t *testing.T) {
+	inFakeTime(t, scripted.Config{Outcomes: []string{"unauthorized"}}, func(f *fixture) {
+		f.start()
+		for i := range 10 {
+			f.publish(command(fmt.Sprint("r", i), ""))
+		}
+		time.Sleep(50 * time.Second)
+		if n := len(f.events()); n > 2 {
+			t.Errorf("%d attempts before the first rest was over, want those of one moment", n)
+		}
+	}, func(c *consumer.Config) { c.Instances[0].PerSecond = 1 })
 }

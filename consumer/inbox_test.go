@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
@@ -89,16 +91,23 @@ func TestInboxTakesOneOfTwoContents(t *testing.T) {
 	}
 }
 
-// cutting breaks off after a notice was stored, as a dying process does.
+// cutting breaks off once before or after a notice is stored, as a dying process does.
 type cutting struct {
 	jetstream.JetStream
-	cut bool
+	before, after bool
 }
 
 func (c *cutting) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if m.Subject != "refunds.notices."+string(provider) {
+		return c.JetStream.PublishMsg(ctx, m, opts...)
+	}
+	before, after := c.before, c.after
+	c.before, c.after = false, false
+	if before {
+		return nil, nats.ErrTimeout
+	}
 	ack, err := c.JetStream.PublishMsg(ctx, m, opts...)
-	if c.cut && err == nil && m.Subject == "refunds.notices."+string(provider) {
-		c.cut = false
+	if after {
 		return nil, nats.ErrTimeout
 	}
 	return ack, err
@@ -117,7 +126,7 @@ func TestInboxFinishesWhatWasCutOff(t *testing.T) {
 	inbox := f.start().worker.Inbox()
 	f.notice(result("one", "n1", "succeeded", ""))
 	f.read()
-	c.cut = true
+	c.after = true
 	if _, err := inbox.Store(t.Context(), message("k1", "a"), reversal("one", "v1", 10)); err == nil {
 		t.Fatal("the cut was not noticed")
 	}
@@ -132,6 +141,25 @@ func TestInboxFinishesWhatWasCutOff(t *testing.T) {
 	if n := len(f.kindsOf("one")); n != 4 {
 		t.Errorf("events %v, want one reversal", f.kindsOf("one"))
 	}
+}
+
+// A message was cut off before its notice was stored, or maybe after. Whoever recalls it stores it.
+func TestInboxStoresWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	f := acknowledged(t, "one")
+	c := &cutting{before: true}
+	f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
+		c.JetStream = js
+		return c
+	}
+	inbox := f.start().worker.Inbox()
+	if _, err := inbox.Store(t.Context(), message("k1", "a"), result("one", "n1", "succeeded", "")); err == nil {
+		t.Fatal("the cut was not noticed")
+	}
+	if got, err := inbox.Recall(t.Context(), message("k1", "a")); err != nil || got != providers.Same {
+		t.Errorf("the repeat is recalled as %v, %v", got, err)
+	}
+	f.eventually("the notice settles", func() error { return f.reached("one", schemas.KindSucceeded) })
 }
 
 // Nothing is remembered of a message whose notice could not be stored.
@@ -211,4 +239,31 @@ func TestHurry(t *testing.T) {
 	}, func(c *consumer.Config) {
 		c.Instances[0].Provider = &asked{Provider: c.Instances[0].Provider, lookups: make(chan struct{}, 100)}
 	})
+}
+
+// A memory that forgets before the journal does, or that is lost with its server, is refused at the start.
+func TestInboxBucketIsVerified(t *testing.T) {
+	t.Parallel()
+	for setting, cfg := range map[string]jetstream.KeyValueConfig{
+		"max age": {Bucket: "refund-inbox", TTL: time.Hour, Storage: jetstream.FileStorage},
+		"storage": {Bucket: "refund-inbox", Storage: jetstream.MemoryStorage},
+	} {
+		f := newFixture(t, takesOn)
+		if _, err := f.js.CreateKeyValue(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		store, err := idempotency.New(f.rdb, idempotency.Config{Volatile: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		w, err := consumer.New(f.cfg, f.js, store, consumer.Telemetry{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wrong *consumer.TopologyError
+		if err := w.Setup(t.Context()); !errors.As(err, &wrong) || len(wrong.Differences) != 1 || wrong.Differences[0].Setting != setting {
+			t.Errorf("%s: set up with %v, want it refused", setting, err)
+		}
+	}
 }
