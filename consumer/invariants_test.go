@@ -62,7 +62,7 @@ var invariants = []struct {
 		return c.done && c.got.Then == Later && c.got.Delay <= 0
 	}},
 	{"a person is told that nothing moved only when that is sure", func(c told) bool {
-		answered := c.err == nil && c.result.Status == providers.NotNow
+		answered := c.err == nil && c.got.Result.Status == providers.NotNow
 		return c.got.Reason == schemas.ReasonRetriesExhausted && !c.s.clean() && !answered
 	}},
 	{"an outcome says who found it", func(c told) bool {
