@@ -30,7 +30,7 @@ type reply struct {
 	status  int
 }
 
-// errNoSuch is in the error of a read whose subject Craftgate does not know.
+// errNoSuch is in the error of a read whose subject Craftgate does not know, or whose address nobody serves.
 var errNoSuch = errors.New("there is no such record")
 
 // post asks for the refund.

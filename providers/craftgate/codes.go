@@ -21,7 +21,8 @@ const (
 // Class is what an error group says about the refund that it answers.
 type Class int
 
-// Classes. The zero value is that of every group that is not in the table.
+// Classes. The zero value is that of every group that is not in the table. Of several failures without a doubt, the one
+// whose class comes last here decides.
 const (
 	// InDoubt: the refund may have happened.
 	InDoubt Class = iota

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"refundworker/providers"
@@ -59,7 +60,7 @@ func (p *Provider) Prepare(ctx context.Context, r providers.Request) (providers.
 		return nil, providers.Result{}, err
 	}
 	s, err := p.survey(ctx, opPrepare, a)
-	if errors.Is(err, errNoSuch) && !a.earlier() {
+	if errors.Is(err, errNoPayment) && !a.earlier() {
 		return nil, providers.Result{Status: providers.Declined, Reason: schemas.ReasonNotFound}, nil
 	}
 	if err != nil {
@@ -117,6 +118,10 @@ func (p *Provider) Lookup(ctx context.Context, r providers.Request) (providers.F
 	a, err := check(opLookup, r)
 	if err != nil {
 		return providers.Finding{}, err
+	}
+	// A failure from before the calls in doubt says nothing about them, even if that refund was taken on.
+	if a.before == nil || !slices.Contains(a.before.Failed, r.ProviderRefundID) {
+		a.taken = r.ProviderRefundID
 	}
 	s, err := p.survey(ctx, opLookup, a)
 	if err != nil {

@@ -73,7 +73,12 @@ func (w *world) drive(ctx context.Context, d driven) (providers.Result, error) {
 				continue
 			case f.Kind == providers.Found && f.Result.Status != providers.Acknowledged:
 				return f.Result, nil
+			case f.Kind == providers.TooEarly:
+				continue
 			case f.Kind == providers.Found:
+				d.ProviderRefundID = f.Result.ProviderRefundID
+				continue
+			case d.ProviderRefundID != "": // it was taken on, so nothing is tried again
 				continue
 			case f.Kind != providers.NotFound:
 				return providers.Result{}, fmt.Errorf("lookup: %v: %s", f.Kind, f.Detail)
@@ -90,7 +95,9 @@ func (w *world) drive(ctx context.Context, d driven) (providers.Result, error) {
 			res, err = w.call(ctx, &d, baseline)
 		}
 		switch {
-		case err != nil || res.Status == providers.Acknowledged:
+		case err != nil:
+		case res.Status == providers.Acknowledged:
+			d.ProviderRefundID = res.ProviderRefundID
 		case res.Status == providers.NotNow:
 			d.deferrals++
 			d.Attempt, d.Baseline = 0, nil
@@ -121,7 +128,7 @@ func order(t *testing.T, n int) (simulator.CraftgatePayment, providers.Request, 
 	p := simulator.CraftgatePayment{Reference: reference, Amount: amount(t, "100.00", "TRY"), Transactions: []simulator.CraftgateTransaction{
 		{Reference: reference, Amount: amount(t, "60.00", "TRY")}, {Reference: strconv.Itoa(1_000_001 + n*10), Amount: amount(t, "40.00", "TRY")}}}
 	r, want := whole(t, reference), providers.Succeeded
-	switch n % 6 {
+	switch n % 7 {
 	case 0:
 		p.SameDay, want = true, providers.Cancelled
 	case 1, 2:
@@ -131,6 +138,10 @@ func order(t *testing.T, n int) (simulator.CraftgatePayment, providers.Request, 
 		p.Behaviour, want = "ARCHIVED_PAYMENT", providers.Declined
 	case 4:
 		p.Behaviour, p.Lookups = simulator.CraftgateWaiting, 2
+	case 5:
+		p.Behaviour, want = simulator.CraftgateWaitingFailure, providers.Declined
+		r.Amount = amount(t, "12.34", "TRY")
+		r.Options = json.RawMessage(`{"paymentTransactionId":"` + reference + `"}`)
 	}
 	return p, r, want
 }

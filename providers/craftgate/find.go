@@ -1,6 +1,7 @@
 package craftgate
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -52,7 +53,7 @@ func (a ask) overtaken(op string, s sight) (providers.Result, error) {
 
 // live are the refunds that did not fail, as far as can be read.
 func (s sight) live() []record {
-	return slices.DeleteFunc(slices.Concat(s.refunds, s.parts), func(r record) bool { return r.Status == statusFailure })
+	return slices.DeleteFunc(slices.Concat(s.refunds, s.parts), record.failed)
 }
 
 // fits declines what the payment can never serve. A whole payment is refunded without naming an amount, so anything but
@@ -86,14 +87,19 @@ func (a ask) find(s sight) (providers.Finding, error) {
 	if err != nil || f.Kind != providers.NoFinding {
 		return f, err
 	}
-	if change := a.changed(s); change != "" {
+	switch change := a.changed(s); {
+	case change != "" && f.Detail != "":
+		// What is listed as failed by now may still have held its amount when the payment was read.
+		return tooEarly(f.Detail + "; " + change), nil
+	case change != "":
 		return providers.Finding{Kind: providers.Contradiction, Detail: change, Result: providers.Result{Raw: s.shown()}}, nil
 	}
 	f.Kind = providers.NotFound
 	return f, nil
 }
 
-// ours judges the refunds that bear our name; NoFinding when none of them tells what became of ours.
+// ours judges the refunds that bear our name; NoFinding when none of them tells what became of ours, with a Detail when some
+// of them failed.
 func (a ask) ours(s sight) (providers.Finding, error) {
 	refunds, err := a.tally(s.refunds)
 	if err != nil {
@@ -103,6 +109,9 @@ func (a ask) ours(s sight) (providers.Finding, error) {
 	if err != nil {
 		return providers.Finding{}, err
 	}
+	if f, err := a.torn(s.refunds); err != nil || f.Kind != providers.NoFinding {
+		return f, err
+	}
 	switch {
 	case len(refunds.live) > 0:
 		return a.asOne(s, refunds, parts), nil
@@ -110,6 +119,26 @@ func (a ask) ours(s sight) (providers.Finding, error) {
 		return a.asParts(s, parts), nil
 	}
 	return a.failed(refunds, parts), nil
+}
+
+// torn finds a refund that is listed with parts that do not agree, whatever the status over them says.
+func (a ask) torn(refunds []record) (providers.Finding, error) {
+	for _, r := range refunds {
+		switch {
+		case len(r.Parts) == 0, r.failed():
+			continue
+		case !a.whole():
+			return a.notAsked(r), nil
+		}
+		res, _, err := a.judgeParts(r)
+		if err != nil {
+			return providers.Finding{}, err
+		}
+		if res.Status == providers.Partial {
+			return providers.Finding{Kind: providers.Found, Result: res}, nil
+		}
+	}
+	return providers.Finding{}, nil
 }
 
 func (a ask) found(s providers.Status, of []record) providers.Finding {
@@ -123,10 +152,10 @@ func (a ask) notAsked(of ...record) providers.Finding {
 }
 
 // asOne judges a refund of the payment as a whole. Only a cancel has an id of its own there; should a report list a
-// refund as well, its parts are the same money.
+// refund as well, its parts are the same money, and its own word for them is not enough: they tell, or the payment does.
 func (a ask) asOne(s sight, refunds, parts tally) providers.Finding {
 	r := refunds.live[0]
-	refund := r.RefundType == typeRefund
+	refund := r.RefundType == typeRefund || r.RefundType == "" && len(r.Parts) > 0
 	switch {
 	case !a.whole(), len(refunds.live) > 1, plus(refunds.done, refunds.waiting) != a.amount.Micros,
 		len(parts.live) > 0 && !refund:
@@ -135,10 +164,14 @@ func (a ask) asOne(s sight, refunds, parts tally) providers.Finding {
 		return a.asParts(s, parts)
 	case r.Status == statusWaiting:
 		return a.found(providers.Acknowledged, refunds.live)
-	case refund:
-		return a.found(providers.Succeeded, refunds.live)
+	case !refund:
+		return a.found(providers.Cancelled, refunds.live)
+	case len(parts.all) > 0:
+		return a.found(providers.Partial, slices.Concat(refunds.live, parts.all))
+	case len(r.Parts) == 0 && s.Refund != fullyRefunded:
+		return tooEarly("listed without its parts, of a payment that is not refunded in full: " + a.eachOf(refunds.live))
 	}
-	return a.found(providers.Cancelled, refunds.live)
+	return a.found(providers.Succeeded, refunds.live)
 }
 
 // asParts judges refunds of items: the one that was asked for, or those that a whole payment was split into. Those are too
@@ -155,33 +188,62 @@ func (a ask) asParts(s sight, t tally) providers.Finding {
 	case t.waiting == 0 && (plus(t.done, t.failed) >= asked || s.Refund == fullyRefunded):
 		return a.found(providers.Partial, t.all)
 	}
-	return providers.Finding{Kind: providers.TooEarly, Detail: "only a part of the refund is listed: " + a.eachOf(t.all)}
+	return tooEarly("only a part of the refund is listed: " + a.eachOf(t.all))
 }
 
-// failed judges refunds that all failed. A listed failure proves nothing about a call that is not listed yet, so it is
-// believed to be final only when there is one for every call. Otherwise nothing is found, and the repeat under the same
-// key brings Craftgate's own word. A cause that leaves the bank's side open ends no doubt at all.
+// failed judges refunds that all failed. A cause that leaves the bank's side open ends no doubt at all. The refund whose end
+// is awaited speaks for itself. Without one, a listed failure proves nothing about a call that is not listed yet, so failures
+// are believed only when there is one for every call. Otherwise nothing is found, and the repeat under the same key brings
+// Craftgate's own word.
 func (a ask) failed(refunds, parts tally) providers.Finding {
-	failures := slices.Concat(refunds.failures, parts.failures)
-	if len(failures) == 0 {
+	all := slices.Concat(refunds.all, parts.all)
+	if i := slices.IndexFunc(all, func(r record) bool { return r.failure().group().Class == InDoubt }); i >= 0 {
+		return tooEarly("listed as failed, but the bank may have refunded: " + all[i].failure().name())
+	}
+	switch {
+	case a.taken != "":
+		return a.ended(all)
+	case len(all) == 0:
 		return providers.Finding{}
 	}
-	final := true
-	for _, f := range failures {
-		switch f.group().Class {
-		case InDoubt:
-			return providers.Finding{Kind: providers.TooEarly, Detail: "listed as failed, but the bank may have refunded: " + f.name()}
-		case Final:
-		default:
-			final = false
-		}
+	cause := slices.MaxFunc(all, func(x, y record) int {
+		return cmp.Compare(x.failure().group().Class, y.failure().group().Class)
+	}).failure()
+	if calls := max(refunds.failed, parts.failed) / a.amount.Micros; calls < int64(max(a.attempts, 1)) {
+		return providers.Finding{Detail: "listed as failed, but not for every call: " + cause.name()}
 	}
-	first := failures[0]
-	calls := max(refunds.failed, parts.failed) / a.amount.Micros
-	if final && calls >= int64(max(a.attempts, 1)) {
-		return providers.Finding{Kind: providers.Found, Result: first.result()}
+	return refused(cause)
+}
+
+// ended judges the refund that was taken on by its own failure, however many calls there were before it.
+func (a ask) ended(failed []record) providers.Finding {
+	i := slices.IndexFunc(failed, func(r record) bool { return string(r.ID) == a.taken })
+	if i < 0 {
+		return tooEarly("the refund that was taken on is not listed")
 	}
-	return providers.Finding{Detail: "listed as failed: " + first.name(), Result: first.result()}
+	f := refused(failed[i].failure())
+	switch f.Result.Status {
+	case providers.NotNow:
+		f.Kind = providers.NotFound
+	case providers.NoResult:
+		f.Kind = providers.TooEarly
+	}
+	return f
+}
+
+// refused is what a failure says of the refund. A final no was found. A no for now is NotFound that carries NotNow, which
+// means two things: of a refund in doubt, that no call took effect and the next one may be made; of a refund that was taken
+// on, that it came to nothing and is deferred as if the call itself had been answered so.
+func refused(cause refusal) providers.Finding {
+	f := providers.Finding{Detail: "listed as failed: " + cause.name(), Result: cause.result()}
+	if f.Result.Status == providers.Declined {
+		f.Kind = providers.Found
+	}
+	return f
+}
+
+func tooEarly(detail string) providers.Finding {
+	return providers.Finding{Kind: providers.TooEarly, Detail: detail}
 }
 
 // changed tells what is different about a payment that shows none of our refunds; empty when nothing is. What is left of

@@ -107,7 +107,6 @@ func (a ask) judgeParts(r record) (providers.Result, *refusal, error) {
 type tally struct {
 	// live are those that succeeded or wait; all are those and the failed ones.
 	live, all             []record
-	failures              []refusal
 	done, waiting, failed int64
 }
 
@@ -130,7 +129,7 @@ func (a ask) tally(records []record) (t tally, err error) {
 			if a.before != nil && slices.Contains(a.before.Failed, string(r.ID)) {
 				continue
 			}
-			t.failures, t.failed = append(t.failures, r.failure()), plus(t.failed, amount)
+			t.failed = plus(t.failed, amount)
 		default:
 			return tally{}, errors.New("a refund's status is not known")
 		}

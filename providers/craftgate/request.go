@@ -30,6 +30,8 @@ type ask struct {
 	key          string
 	// attempts is how many calls may have taken effect, this one included where there is one.
 	attempts int
+	// taken is the id of the refund that Craftgate has taken on and whose end is looked up; empty when none is known.
+	taken string
 	// before is the payment before the first of them; nil when it is not known.
 	before *state
 }

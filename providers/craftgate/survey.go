@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"refundworker/providers"
 )
 
 // sight is what Craftgate shows of a payment and of the refunds under one conversation id.
@@ -22,13 +24,21 @@ const (
 	maxPages = 30
 )
 
-var errIncomplete = errors.New("the list cannot be read to its end")
+var (
+	errIncomplete = errors.New("the list cannot be read to its end")
+	// errNoPayment is in the error of a survey of a payment that Craftgate does not know. Only the payment's own report can
+	// say so: whatever else is missing was not read.
+	errNoPayment = errors.New("there is no such payment")
+)
 
 // survey reads the payment first: a refund that happens meanwhile is then found in the lists, which are read after it.
 func (p *Provider) survey(ctx context.Context, op string, a ask) (sight, error) {
 	var report payment
 	base := "/payment-reporting/v1/payments/" + a.payment
-	if err := p.get(ctx, op, base, &report); err != nil {
+	switch err := p.get(ctx, op, base, &report); {
+	case errors.Is(err, errNoSuch):
+		return sight{}, unknown(op, fmt.Errorf("%w: %w", providers.ErrRefused, errNoPayment))
+	case err != nil:
 		return sight{}, err
 	}
 	if string(report.ID) != a.payment {
@@ -131,7 +141,7 @@ func (s *sight) take(a ask, reported []record) {
 
 func (s *sight) noteFailed() {
 	for _, r := range slices.Concat(s.refunds, s.parts) {
-		if r.Status == statusFailure {
+		if r.failed() {
 			s.Failed = append(s.Failed, string(r.ID))
 		}
 	}

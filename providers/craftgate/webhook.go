@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"strconv"
 	"time"
 
 	"refundworker/providers"
@@ -39,12 +41,15 @@ type WebhookConfig struct {
 }
 
 // Webhook takes Craftgate's events in. An event is a hint to look the refund up, never an outcome: its signature covers
-// little, and nothing guards it against being sent again. It answers 200 once the hint was acted on, 401 to a wrong
+// little, and nothing guards it against being sent again, so that little work is done for it. It answers 200 once the hint was acted on, 401 to a wrong
 // signature and 503 where Craftgate shall repeat, which it does for about three quarters of an hour.
 type Webhook struct {
 	cfg WebhookConfig
 	// sign holds the key instead of cfg: fmt does not ask a secret inside a private field how it wants to be printed.
 	sign func(event) string
+	// asking has room for as many events as may be asked about at once.
+	asking  chan struct{}
+	handled *handled
 }
 
 // NewWebhook returns a handler, or what its settings lack. Without a key anybody could sign.
@@ -60,15 +65,25 @@ func NewWebhook(cfg WebhookConfig) (*Webhook, error) {
 	}
 	key := cfg.Key
 	cfg.Key = ""
-	return &Webhook{cfg: cfg, sign: func(e event) string { return eventSignature(key, e) }}, nil
+	return &Webhook{cfg: cfg, sign: func(e event) string { return eventSignature(key, e) },
+		asking: make(chan struct{}, maxAsking), handled: &handled{}}, nil
 }
 
 const (
 	// maxEvent bounds an event's body in bytes; payloads come with some.
 	maxEvent = 64 << 10
-	// eventPatience bounds the work on one event: Craftgate repeats it rather than wait.
-	eventPatience = 20 * time.Second
+	// eventPatience bounds the work on one event: Craftgate repeats it rather than wait. It ends well before a listener that
+	// gives a request 20 s, its reading included, drops the answer.
+	eventPatience = 10 * time.Second
+	// maxAsking bounds how many requests events can have made to Craftgate at once, whoever sends them.
+	maxAsking = 4
+	// eventAge is for how long an event speaks for its sender. Craftgate's last repeat comes three quarters of an hour after
+	// the first; an older event may be one that somebody has caught.
+	eventAge = time.Hour
 )
+
+// errBusy tells that as many events are asked about as may be.
+var errBusy = errors.New("too many events at once")
 
 // event is the signed part of a webhook. What it carries beyond is not read.
 type event struct {
@@ -76,6 +91,25 @@ type event struct {
 	Timestamp text      `json:"eventTimestamp"`
 	Status    text      `json:"status"`
 	PayloadID text      `json:"payloadId"`
+}
+
+// eventForm is how an event's type, timestamp and status look. Nothing separates the fields where they are signed: without
+// it, one signature would hold for many events that differ in where a field ends.
+var eventForm = regexp.MustCompile(`^[A-Z_]{1,40} [0-9]{1,18} [A-Z_]{1,40}$`)
+
+func (e event) wellFormed() bool {
+	return eventForm.MatchString(string(e.Type) + " " + string(e.Timestamp) + " " + string(e.Status))
+}
+
+// aboutRefund tells whether there is a refund to look up.
+func (e event) aboutRefund() bool {
+	return (e.Type == EventRefund || e.Type == EventRefundTx) && e.wellFormed() && idForm.MatchString(string(e.PayloadID))
+}
+
+// recent tells whether an event was made within eventAge.
+func (e event) recent() bool {
+	seconds, err := strconv.ParseInt(string(e.Timestamp), 10, 64)
+	return err == nil && e.wellFormed() && time.Since(time.Unix(seconds, 0)).Abs() <= eventAge
 }
 
 // ServeHTTP answers one event.
@@ -95,8 +129,15 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	if e.recent() {
+		h.cfg.Strangers.Verified(r)
+	}
 	if err := h.act(r.Context(), e); err != nil {
-		h.cfg.Log.WarnContext(r.Context(), "craftgate webhook not acted on", "provider", h.cfg.Provider, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errBusy) {
+			level = slog.LevelDebug // a flood of events must not become one of warnings
+		}
+		h.cfg.Log.Log(r.Context(), level, "craftgate webhook not acted on", "provider", h.cfg.Provider, "error", err)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -115,14 +156,28 @@ func (h *Webhook) read(w http.ResponseWriter, r *http.Request) (e event, ok bool
 
 // act has the refund looked up now. Events of other types, and refunds of other systems, are none of the worker's.
 func (h *Webhook) act(ctx context.Context, e event) error {
-	if e.Type != EventRefund && e.Type != EventRefundTx {
+	if !e.aboutRefund() || h.handled.has(e) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, eventPatience)
 	defer cancel()
-	id, ours, err := h.cfg.Resolve(ctx, e.Type, string(e.PayloadID))
-	if err != nil || !ours {
-		return err
+	id, ours, err := h.resolve(ctx, e)
+	if err == nil && ours {
+		err = h.cfg.Inbox.Hurry(ctx, h.cfg.Provider, id)
 	}
-	return h.cfg.Inbox.Hurry(ctx, h.cfg.Provider, id)
+	if err == nil {
+		h.handled.add(e)
+	}
+	return err
+}
+
+// resolve asks Craftgate outside the rate that refunds keep to, so few events at a time may do so.
+func (h *Webhook) resolve(ctx context.Context, e event) (schemas.RequestID, bool, error) {
+	select {
+	case h.asking <- struct{}{}:
+		defer func() { <-h.asking }()
+	default:
+		return "", false, errBusy
+	}
+	return h.cfg.Resolve(ctx, e.Type, string(e.PayloadID))
 }

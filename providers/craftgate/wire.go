@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,6 +78,11 @@ const (
 	typeCancel = "CANCEL"
 	typeRefund = "REFUND"
 )
+
+// failed tells whether a record failed whole. One that is told to have failed may name parts that did not.
+func (r record) failed() bool {
+	return r.Status == statusFailure && !slices.ContainsFunc(r.Parts, func(p record) bool { return p.Status != statusFailure })
+}
 
 // failure is the cause of a record that failed, without a group when none is told.
 func (r record) failure() refusal {
