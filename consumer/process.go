@@ -340,6 +340,9 @@ func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
 	defer cancel()
+	if d.claim.Answer == idempotency.Pending {
+		r.ProviderRefundID = d.history.ProviderRefundID
+	}
 	finding, err := p.in.Provider.Lookup(ctx, r)
 	p.heard(ctx, err)
 	return finding, err
@@ -369,7 +372,6 @@ func (p *processor) request(d *delivery) providers.Request {
 	switch {
 	case d.untouched:
 	case d.claim.Answer == idempotency.Doubt, d.claim.Answer == idempotency.Pending:
-		r.ProviderRefundID = d.history.ProviderRefundID
 		r.Attempt, r.Baseline = max(1, d.claim.Record.Attempts-d.claim.Record.Clean), d.history.Baseline
 	}
 	return r

@@ -1,0 +1,56 @@
+package consumer_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"refundworker/consumer"
+	"refundworker/providers"
+	"refundworker/providers/scripted"
+	"refundworker/schemas"
+)
+
+// naming takes the second call on under an id of its own, and keeps what lookups ask.
+type naming struct {
+	providers.Provider
+	calls   int
+	lookups []providers.Request
+	finding providers.Finding
+}
+
+func (n *naming) Refund(context.Context, providers.Request) (providers.Result, error) {
+	if n.calls++; n.calls == 1 {
+		return providers.Result{Status: providers.NotNow, Reason: schemas.ReasonProviderBusy, After: 5 * time.Second}, nil
+	}
+	return providers.Result{Status: providers.Acknowledged, ProviderRefundID: "p-1"}, nil
+}
+
+func (n *naming) Lookup(_ context.Context, r providers.Request) (providers.Finding, error) {
+	n.lookups = append(n.lookups, r)
+	return n.finding, nil
+}
+
+// A refund that was put off and then taken on is followed up under the provider's own id, as the one call that counts.
+// When it failed for now after all, it is tried again under a new key.
+func TestPendingRefundIsFollowedUp(t *testing.T) {
+	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}, Capabilities: canLookUp}, func(f *fixture) {
+		n := f.cfg.Instances[0].Provider.(*naming)
+		f.start()
+		f.publish(command("one", ""))
+		time.Sleep(90 * time.Second)
+		if len(n.lookups) != 1 {
+			t.Fatalf("%d lookups, want 1", len(n.lookups))
+		}
+		if got := n.lookups[0]; got.ProviderRefundID != "p-1" || got.Attempt != 1 {
+			t.Errorf("looked up as %q, attempt %d, want p-1 and 1: the call before surely did nothing", got.ProviderRefundID, got.Attempt)
+		}
+		n.finding = providers.Finding{Kind: providers.NotFound, Result: providers.Result{Status: providers.NotNow,
+			Reason: schemas.ReasonInsufficientBalance, After: 10 * time.Second}}
+		time.Sleep(4 * time.Minute)
+		if n.calls < 3 {
+			t.Errorf("%d calls, want a third one: events %v", n.calls, f.kindsOf("one"))
+		}
+		f.chained("one")
+	}, func(c *consumer.Config) { c.Instances[0].Provider = &naming{Provider: c.Instances[0].Provider} })
+}
