@@ -5,28 +5,12 @@ import (
 	"errors"
 	"fmt"
 
+	"refundworker/providers"
 	"refundworker/schemas"
 )
 
-// text is a JSON string, a number exactly as it was written, or null and nothing. BBMSL documents ids and
-// amounts as numbers, yet its own clients send and read some of them as strings.
-type text string
-
-// UnmarshalJSON keeps a number's digits: 15.00 must never pass through a float.
-func (t *text) UnmarshalJSON(b []byte) error {
-	switch {
-	case string(b) == "null":
-		return nil
-	case b[0] == '"':
-		return json.Unmarshal(b, (*string)(t))
-	}
-	var n json.Number
-	if err := json.Unmarshal(b, &n); err != nil {
-		return errors.New("neither text nor number")
-	}
-	*t = text(n)
-	return nil
-}
+// text is what BBMSL documents as numbers, yet its own clients send and read partly as strings.
+type text = providers.LooseText
 
 // answer is the part of BBMSL's answers that the worker reads. Card data and mail addresses are not decoded.
 type answer struct {

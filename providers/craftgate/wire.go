@@ -9,28 +9,12 @@ import (
 	"strconv"
 	"strings"
 
+	"refundworker/providers"
 	"refundworker/schemas"
 )
 
-// text is a JSON string, a number exactly as it was written, or null and nothing. Craftgate's pages and clients differ
-// in which of them ids, prices and codes are.
-type text string
-
-// UnmarshalJSON keeps a number's digits: a price must never pass through a float.
-func (t *text) UnmarshalJSON(b []byte) error {
-	switch {
-	case string(b) == "null":
-		return nil
-	case b[0] == '"':
-		return json.Unmarshal(b, (*string)(t))
-	}
-	var n json.Number
-	if err := json.Unmarshal(b, &n); err != nil {
-		return errors.New("neither text nor number")
-	}
-	*t = text(n)
-	return nil
-}
+// text is what Craftgate's pages and clients take for different kinds: ids, prices and codes.
+type text = providers.LooseText
 
 // envelope is every answer: data, or errors.
 type envelope struct {
