@@ -40,11 +40,16 @@ type entryHeaders struct {
 	trace    nats.Header
 }
 
+// reachable tells whether there is a connection to a server at all.
+func (j *journal) reachable() bool {
+	nc := j.js.Conn()
+	return nc != nil && nc.IsConnected()
+}
+
 // connected tells whether what a provider answers could be journalled now, to the stream that the gate trusts: who comes
 // back after a disconnection may be another server.
 func (j *journal) connected(gate *idempotency.Gate) bool {
-	nc := j.js.Conn()
-	return nc != nil && nc.IsConnected() && gate.Trusts(nc.Stats().Reconnects)
+	return j.reachable() && gate.Trusts(j.js.Conn().Stats().Reconnects)
 }
 
 func (j *journal) message(e schemas.Event, h entryHeaders) (*nats.Msg, error) {

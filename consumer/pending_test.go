@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,12 +15,15 @@ import (
 // naming takes the second call on under an id of its own, and keeps what lookups ask.
 type naming struct {
 	providers.Provider
+	mu      sync.Mutex
 	calls   int
 	lookups []providers.Request
 	finding providers.Finding
 }
 
 func (n *naming) Refund(context.Context, providers.Request) (providers.Result, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.calls++; n.calls == 1 {
 		return providers.Result{Status: providers.NotNow, Reason: schemas.ReasonProviderBusy, After: 5 * time.Second}, nil
 	}
@@ -27,6 +31,8 @@ func (n *naming) Refund(context.Context, providers.Request) (providers.Result, e
 }
 
 func (n *naming) Lookup(_ context.Context, r providers.Request) (providers.Finding, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.lookups = append(n.lookups, r)
 	return n.finding, nil
 }
@@ -39,6 +45,7 @@ func TestPendingRefundIsFollowedUp(t *testing.T) {
 		f.start()
 		f.publish(command("one", ""))
 		time.Sleep(90 * time.Second)
+		n.mu.Lock()
 		if len(n.lookups) != 1 {
 			t.Fatalf("%d lookups, want 1", len(n.lookups))
 		}
@@ -47,7 +54,10 @@ func TestPendingRefundIsFollowedUp(t *testing.T) {
 		}
 		n.finding = providers.Finding{Kind: providers.NotFound, Result: providers.Result{Status: providers.NotNow,
 			Reason: schemas.ReasonInsufficientBalance, After: 10 * time.Second}}
+		n.mu.Unlock()
 		time.Sleep(4 * time.Minute)
+		n.mu.Lock()
+		defer n.mu.Unlock()
 		if n.calls < 3 {
 			t.Errorf("%d calls, want a third one: events %v", n.calls, f.kindsOf("one"))
 		}

@@ -170,7 +170,7 @@ func (w *Worker) Readiness() []string {
 	if r := w.store.Gate().Reason(); r != idempotency.Ready {
 		reasons = append(reasons, string(r))
 	}
-	if !w.journal.connected(w.store.Gate()) {
+	if !w.journal.reachable() {
 		reasons = append(reasons, reasonNATS)
 	}
 	for _, l := range w.lanes {

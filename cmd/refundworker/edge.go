@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -69,8 +70,22 @@ func edgeTLS(cfg *tls.Config) *tls.Config {
 	return cfg
 }
 
+// edge is where providers report, and the watch over the keys that they and we use there.
+type edge struct {
+	*listener
+	stopWatch context.CancelFunc
+	watch     sync.WaitGroup
+}
+
+// close lets running requests end, for a while, and waits until nobody watches.
+func (e *edge) close() {
+	e.stopWatch()
+	e.listener.close()
+	e.watch.Wait()
+}
+
 // openEdge listens for what providers report; nil when none of the configured ones does.
-func openEdge(s *settings, inbox providers.Inbox, t *telemetry) (*listener, error) {
+func openEdge(s *settings, inbox providers.Inbox, t *telemetry) (*edge, error) {
 	if len(s.reports) == 0 {
 		return nil, nil
 	}
@@ -84,7 +99,11 @@ func openEdge(s *settings, inbox providers.Inbox, t *telemetry) (*listener, erro
 	if err != nil {
 		return nil, fmt.Errorf("edge listener: %w", err)
 	}
-	return l, nil
+	ctx, stop := context.WithCancel(context.Background())
+	e := &edge{listener: l, stopWatch: stop}
+	keys := keyWatch{reports: s.reports, log: t.log, told: map[watchedKey]time.Duration{}}
+	e.watch.Go(func() { keys.run(ctx) })
+	return e, nil
 }
 
 // edgeHandler serves the reports of all instances: the paths of Google's hosted methods, and a webhook address for each
@@ -107,7 +126,7 @@ func edgeHandler(all []reports, inbox providers.Inbox, t *telemetry) (http.Handl
 			if err != nil {
 				return nil, err
 			}
-			mux.Handle("/webhooks/craftgate/"+string(cfg.Provider), hook)
+			mux.Handle("/webhooks/craftgate/"+string(cfg.Provider), counted(hook, observe))
 		}
 	}
 	if len(accounts) > 0 {
@@ -122,7 +141,7 @@ func edgeHandler(all []reports, inbox providers.Inbox, t *telemetry) (http.Handl
 
 func countEdge(meters metric.MeterProvider) (func(method, result string), error) {
 	requests, err := meters.Meter("refundworker/edge").Int64Counter("refund.edge.requests", metric.WithUnit("{request}"),
-		metric.WithDescription("Requests of integrators, by what became of them."))
+		metric.WithDescription("What providers report, by what became of it."))
 	if err != nil {
 		return nil, fmt.Errorf("edge metrics: %w", err)
 	}
@@ -132,18 +151,75 @@ func countEdge(meters metric.MeterProvider) (func(method, result string), error)
 	}, nil
 }
 
-// keyLook is the time between two looks at the keys' ends, and keyAlarm how long before one it is told.
-const (
-	keyLook  = 24 * time.Hour
-	keyAlarm = 60 * 24 * time.Hour
-)
+// methodWebhook is what requests of Craftgate are counted as, beside the methods of Google.
+const methodWebhook = "webhook"
 
-// watchKeys tells, daily until ctx ends, which keys are about to expire.
-func watchKeys(ctx context.Context, all []reports, log *slog.Logger) {
+// counted has every answer of a handler observed, by its status.
+func counted(h http.Handler, observe func(method, result string)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen := &seenStatus{ResponseWriter: w, status: http.StatusOK}
+		h.ServeHTTP(seen, r)
+		observe(methodWebhook, webhookResult(seen.status))
+	})
+}
+
+// seenStatus keeps the status that passes through.
+type seenStatus struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader is called by the handler.
+func (s *seenStatus) WriteHeader(status int) {
+	s.status = status
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func webhookResult(status int) string {
+	switch {
+	case status < 300:
+		return host.ResultAccepted
+	case status == http.StatusUnauthorized:
+		return host.ResultUnverified
+	case status == http.StatusTooManyRequests:
+		return host.ResultBarred
+	case status < 500:
+		return host.ResultUnreadable
+	}
+	return host.ResultUnavailable
+}
+
+const day = 24 * time.Hour
+
+// keyLook is the time between two looks at the keys' ends.
+const keyLook = day
+
+// keyAlarms are how long before a key's end it is told, the last one first.
+var keyAlarms = []struct {
+	before time.Duration
+	level  slog.Level
+}{{7 * day, slog.LevelError}, {30 * day, slog.LevelWarn}, {60 * day, slog.LevelWarn}}
+
+// keyWatch tells which keys are about to expire: once as each alarm is reached, and daily from the last one on.
+type keyWatch struct {
+	reports []reports
+	log     *slog.Logger
+	// told is the alarm that was told last.
+	told map[watchedKey]time.Duration
+}
+
+type watchedKey struct {
+	provider schemas.ProviderName
+	id       string
+	use      seal.Use
+}
+
+// run looks daily until ctx ends.
+func (w keyWatch) run(ctx context.Context) {
 	for {
-		for _, r := range all {
+		for _, r := range w.reports {
 			if r.account != nil {
-				tellExpiries(*r.account, time.Now(), log)
+				w.look(ctx, *r.account, time.Now())
 			}
 		}
 		select {
@@ -154,11 +230,20 @@ func watchKeys(ctx context.Context, all []reports, log *slog.Logger) {
 	}
 }
 
-func tellExpiries(a host.Account, now time.Time, log *slog.Logger) {
+func (w keyWatch) look(ctx context.Context, a host.Account, now time.Time) {
 	for _, k := range a.Seal.Expiries() {
-		if left := k.At.Sub(now); left < keyAlarm {
-			log.Warn("a key expires soon: put its successor beside it", "provider", string(a.Provider), "key", k.KeyID,
-				"use", string(k.Use), "at", k.At.UTC(), "days", int(left.Hours()/24))
+		left := k.At.Sub(now)
+		for i, alarm := range keyAlarms {
+			if left > alarm.before {
+				continue
+			}
+			key := watchedKey{a.Provider, k.KeyID, k.Use}
+			if i == 0 || w.told[key] != alarm.before {
+				w.log.Log(ctx, alarm.level, "a key expires soon: put its successor beside it", "provider", string(a.Provider),
+					"key", k.KeyID, "use", string(k.Use), "at", k.At.UTC(), "days", int(left/day))
+			}
+			w.told[key] = alarm.before
+			break
 		}
 	}
 }
@@ -182,7 +267,7 @@ func checkAccounts(all []reports) error {
 	return nil
 }
 
-// readSeal reads {"mode","signingKeys","peerKeys"} of a Google type; nil when it has problems.
+// readSeal reads {"mode","signingKeys","peerKeys","algorithms"} of a Google type; nil when it has problems.
 func readSeal(o *object) *seal.Seal {
 	var cfg seal.Config
 	var mode string
@@ -193,8 +278,15 @@ func readSeal(o *object) *seal.Seal {
 	for _, key := range o.secretList("peerKeys") {
 		cfg.PeerKeys = append(cfg.PeerKeys, key.Reveal())
 	}
+	if o.texts("algorithms", &cfg.Algorithms); len(cfg.Algorithms) > 0 && cfg.Mode != seal.JOSE {
+		o.found.add(o.at("algorithms"), "must not be given: only jose has a choice")
+	}
 	o.finish()
 	if len(*o.found) > before { // what follows from these problems would only distract
+		return nil
+	}
+	if err := cfg.Validate(); err != nil {
+		o.found.addUnder(o.path, err)
 		return nil
 	}
 	s, err := seal.New(cfg)

@@ -77,7 +77,6 @@ func serveWith(ctx context.Context, s *settings, t *telemetry, started func(runn
 	if edge != nil {
 		defer edge.close()
 		r.edge = edge.address
-		go watchKeys(ctx, s.reports, t.log)
 	}
 	t.log.Info("worker started", "version", ownVersion(), "mode", mode(s), "providers", s.names(), "nats", natsHosts(s, b),
 		"redis", s.redis.Addresses, "admin", admin.address, "edge", r.edge)

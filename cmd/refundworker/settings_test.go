@@ -90,6 +90,9 @@ func TestSettingsTellEveryProblem(t *testing.T) {
  {"name":"d","type":"cardfop","cardfop":{"baseURL":"https://pay.example.com","account":"A"}},
  {"name":"e","type":"redirectfop","redirectfop":{"baseURL":"https://pay.example.com","account":"A","seal":{"mode":"wax","signingKeys":["s3cret"]}}},
  {"name":"f","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"B","seal":{"mode":"plain"}}},
+ {"name":"h","type":"cardfop","cardfop":{"baseURL":"http://far.example","account":"a/b","seal":{"mode":"plain"}}},
+ {"name":"i","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"C","seal":{"mode":"plain","algorithms":["RS256"]}}},
+ {"name":"j","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"D","seal":{"mode":"jose","algorithms":["none"]}}},
  {"name":"g","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"B","seal":{"mode":"plain"}}}],
 "edge":{"listen":"nowhere","tls":{"cert":"x"}},"admin":{"listen":"nowhere"},"log":{"level":"loud"}}`
 	_, got := load(t, text, nil, overrides{natsListen: "0.0.0.0:4222"})
@@ -107,6 +110,10 @@ func TestSettingsTellEveryProblem(t *testing.T) {
 		"providers[5].cardfop.seal: is needed", "providers[6].redirectfop.seal.mode: must be one of plain, pgp, jose",
 		"providers[6].redirectfop.seal.signingKeys[0]: a secret must be given as",
 		`provider "g": account B: another instance`,
+		"providers[8].cardfop.baseURL: https is needed", "providers[8].cardfop.account: 1 to 100 letters",
+		"providers[9].cardfop.seal.algorithms: must not be given",
+		`providers[10].cardfop.seal.algorithms: "none" is not supported`, "providers[10].cardfop.seal.signingKeys: no key for signatures",
+		"providers[10].cardfop.seal.peerKeys: no key for signatures",
 		"providers[3].scripted: is needed", "providers[4].scripted.latency: must be a duration",
 		"providers[4].scripted.outcomes[0]: ", `provider "UPPER": name must be`, `provider "UPPER": concurrency is 1`,
 		`provider "c" is configured twice`, "edge.listen: must be host:port", "edge.tls.cert: the file",

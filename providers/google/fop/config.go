@@ -73,16 +73,11 @@ func (c Config) Validate() error {
 	if err := providers.ValidBaseURL(c.BaseURL); err != nil {
 		problems = append(problems, fmt.Errorf("baseURL: %w", err))
 	}
-	if !validAccount(c.Account) {
-		problems = append(problems, errors.New("account: 1 to 200 printable ASCII characters without spaces are needed"))
+	if !wire.ValidAccount(c.Account) {
+		problems = append(problems, errors.New("account: "+wire.AccountRule))
 	}
 	if c.Seal == nil {
 		problems = append(problems, errors.New("seal: one is needed; leaving messages open must be said too"))
 	}
 	return errors.Join(problems...)
-}
-
-func validAccount(id string) bool {
-	strange := func(r rune) bool { return r <= ' ' || r > '~' }
-	return id != "" && len(id) <= 200 && !strings.ContainsFunc(id, strange)
 }

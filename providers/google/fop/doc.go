@@ -12,7 +12,7 @@
 // by then. It does not prove that no earlier one will: a first request may still be on its way while the second is
 // refused. An integrator shuts such a straggler out by its clock rule, at the latest two skews after the second was
 // answered: one because its timestamp then is too old, one because the clocks may be that far apart. So with an earlier
-// attempt in doubt a no is not final. The refund waits those two minutes and asks once more, under the same requestId.
+// attempt in doubt no refusal is final. The refund waits those two minutes and asks once more, under the same requestId.
 // Had the straggler been taken on, the answer is its 200. Only a command whose notAfter passes in these minutes fails
 // as expired without having been asked again.
 //

@@ -185,7 +185,8 @@ func TestSettingsAreJudged(t *testing.T) {
 		"base url":       {func(c *Config) { c.BaseURL = "http://pay.example.com" }, "baseURL: "},
 		"no account":     {func(c *Config) { c.Account = "" }, "account: "},
 		"spaced account": {func(c *Config) { c.Account = "a b" }, "account: "},
-		"long account":   {func(c *Config) { c.Account = strings.Repeat("a", 201) }, "account: "},
+		"long account":   {func(c *Config) { c.Account = strings.Repeat("a", 101) }, "account: "},
+		"account path":   {func(c *Config) { c.Account = "a/b" }, "account: "},
 		"no seal":        {func(c *Config) { c.Seal = nil }, "seal: "},
 	}
 	for name, c := range cases {

@@ -54,7 +54,8 @@ func (p *Provider) judge(ctx context.Context, a answer) (providers.Result, error
 		return providers.Result{}, a.fail(row.Kind, describe(refusal))
 	}
 	res := providers.Result{Status: row.Status, Reason: row.Reason, Raw: said(refusal)}
-	if row.Status == providers.Declined && a.request.Attempt > 1 {
+	if a.request.Attempt > 1 && (res.Status == providers.Declined || res.Status == providers.NotNow) {
+		// A "not now" as well: without the wait the next no could be final while the straggler is on its way.
 		res.Status, res.Reason, res.After = providers.NotNow, schemas.ReasonProviderBusy, stragglerWait
 	}
 	return res, nil

@@ -160,17 +160,20 @@ func TestANoToARepeatedCallIsAskedAgain(t *testing.T) {
 	cases := []struct {
 		status int
 		text   string
+		age    time.Duration
 		want   verdict
 	}{
-		{400, refuses(CardFOP, names{enum: "PRECONDITION_VIOLATION"}, "", ""), later},
-		{404, refuses(CardFOP, names{enum: "INVALID_IDENTIFIER"}, "", ""), later},
-		{412, refuses(CardFOP, names{enum: "IDEMPOTENCY_VIOLATION"}, "", ""), noted(providers.Conflicting, "")},
-		{200, acknowledges(CardFOP), noted(providers.Acknowledged, "")},
+		{400, refuses(CardFOP, names{enum: "PRECONDITION_VIOLATION"}, "", ""), 2 * time.Hour, later},
+		{404, refuses(CardFOP, names{enum: "INVALID_IDENTIFIER"}, "", ""), 2 * time.Hour, later},
+		// "Not now" for a young payment is a no as well: the payment may be old when it is asked again.
+		{404, refuses(CardFOP, names{enum: "INVALID_IDENTIFIER"}, "", ""), 59 * time.Minute, later},
+		{412, refuses(CardFOP, names{enum: "IDEMPOTENCY_VIOLATION"}, "", ""), 2 * time.Hour, noted(providers.Conflicting, "")},
+		{200, acknowledges(CardFOP), 2 * time.Hour, noted(providers.Acknowledged, "")},
 	}
 	for _, c := range cases {
 		in := newIntegrator(t, CardFOP, reply{status: c.status, text: c.text})
 		r := request(t)
-		r.Attempt = 2
+		r.Attempt, r.RequestedAt = 2, time.Now().Add(-c.age)
 		res, err := in.Refund(t.Context(), r)
 		wantVerdict(t, res, err, c.want)
 	}

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"refundworker/providers"
 	"refundworker/providers/google/seal"
+	"refundworker/providers/google/wire"
 	"refundworker/schemas"
 )
 
@@ -37,7 +37,8 @@ type Config struct {
 	Inbox providers.Inbox
 	// Strangers bounds the sources that fail verification. Share it with other handlers of the listener.
 	Strangers *providers.Strangers
-	// Timeout bounds the inbox for one request. Default 5 s: 7 s without an answer count as unavailable.
+	// Timeout bounds the work on one request once it is read: the wait for its turn and the inbox. Default 5 s: 7 s
+	// without an answer count as unavailable.
 	Timeout time.Duration
 	// Floor is when the answer to a stranger leaves at the earliest, counted from the end of its request. It has to be
 	// longer than opening a message takes on a busy machine. Default 100 ms.
@@ -119,19 +120,13 @@ func (a Account) validate() error {
 	if a.API != RedirectFOP && a.API != CardFOP {
 		problems = append(problems, fmt.Errorf("api: %q is neither %s nor %s", a.API, RedirectFOP, CardFOP))
 	}
-	if !validID(a.ID) {
-		problems = append(problems, errors.New("id: 1 to 100 letters, digits and characters of . _ - are needed"))
+	if !wire.ValidAccount(a.ID) {
+		problems = append(problems, errors.New("id: "+wire.AccountRule))
 	}
 	if a.Seal == nil {
 		problems = append(problems, errors.New("seal: missing"))
 	}
 	return errors.Join(problems...)
-}
-
-// validID leaves no account id that has to be escaped in a path or could be taken for two parts of a notice id.
-func validID(id string) bool {
-	const class = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-	return id != "" && len(id) <= 100 && strings.Trim(id, class) == "" && strings.Trim(id, ".") != ""
 }
 
 // accountKey finds an account: both APIs may know the same id.

@@ -7,7 +7,8 @@
 // The answer 200 to a report leaves only after its notice is stored in the inbox for good. The same report again gets
 // the same answer and is not processed again; another one under the same request id gets 412; errors are never
 // remembered. Who cannot prove to hold an account's key learns nothing: an unknown account, an unknown key and garbage
-// get one and the same empty 404, after the same work and not before a fixed time.
+// get one and the same empty 404, after the same work and not before a fixed time. Only so many messages are opened at
+// once, and who fails too often is not listened to, unless somebody verified from the same address lately.
 //
 // # What it does not do
 //

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -18,7 +19,13 @@ type Handler struct {
 	cfg      Config
 	accounts map[accountKey]Account
 	mux      *http.ServeMux
+	// opening holds a place for each message that is being opened.
+	opening chan struct{}
 }
+
+// opened is how many messages are opened at once. Whoever may knock can make the keys work, and behind an address
+// that verifies nobody is barred: more would only take the processors from the refunds.
+func opened() int { return 2 * runtime.GOMAXPROCS(0) }
 
 // New returns a handler, or every problem of its settings.
 func New(cfg Config) (*Handler, error) {
@@ -26,7 +33,7 @@ func New(cfg Config) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("google host settings: %w", err)
 	}
-	h := &Handler{cfg: cfg, accounts: map[accountKey]Account{}, mux: http.NewServeMux()}
+	h := &Handler{cfg: cfg, accounts: map[accountKey]Account{}, mux: http.NewServeMux(), opening: make(chan struct{}, opened())}
 	for _, a := range cfg.Accounts {
 		h.accounts[a.key()] = a
 	}
@@ -65,20 +72,29 @@ func (h *Handler) serve(rt route, w http.ResponseWriter, r *http.Request) {
 		if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
 			status = http.StatusRequestEntityTooLarge
 		}
+		h.cfg.Strangers.Failed(r)
 		h.empty(w, rt, outcome{status, ResultUnreadable})
 		return
 	}
 	// Counted from the end of the body: a sender who dawdles would otherwise use the floor up.
 	floor := time.NewTimer(h.cfg.Floor)
 	defer floor.Stop()
+	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
+	defer cancel()
 	c := &call{Handler: h, route: rt, piaid: r.PathValue("piaid"), now: h.cfg.Clock()}
-	if err := c.open(r.Header.Get("Content-Type"), message); err != nil {
+	err = c.open(ctx, r.Header.Get("Content-Type"), message)
+	if errors.Is(err, errNoTurn) {
+		h.unable(ctx, w, c, err)
+		return
+	}
+	if err != nil {
 		h.refuseStranger(w, r, c, strangerAnswer{floor.C, err})
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
-	defer cancel()
 	document, err := rt.handle(c, ctx)
+	if c.verified {
+		h.cfg.Strangers.Verified(r)
+	}
 	if errors.Is(err, errOtherAccount) {
 		h.refuseStranger(w, r, c, strangerAnswer{floor.C, err})
 		return
@@ -94,6 +110,8 @@ type call struct {
 	account  Account
 	document []byte
 	now      time.Time
+	// verified: the sender holds a key of the account, and the message is no old one that was caught.
+	verified bool
 	repeated bool
 }
 
@@ -101,11 +119,23 @@ var (
 	errUnknownAccount = errors.New("unknown account")
 	errOtherAccount   = errors.New("the document names another account")
 	errContentType    = errors.New("unexpected content type")
+	errNoTurn         = errors.New("too many messages are being opened")
 )
 
-// open unseals the message with the keys of the account in the path. For an account that is not known, another's keys
+// open unseals the message as soon as a place is free. Known and unknown accounts stand in one line.
+func (c *call) open(ctx context.Context, contentType string, message []byte) error {
+	select {
+	case c.opening <- struct{}{}:
+	case <-ctx.Done():
+		return errNoTurn
+	}
+	defer func() { <-c.opening }()
+	return c.unseal(contentType, message)
+}
+
+// unseal opens the message with the keys of the account in the path. For an account that is not known, another's keys
 // do the same work.
-func (c *call) open(contentType string, message []byte) error {
+func (c *call) unseal(contentType string, message []byte) error {
 	account, known := c.accounts[accountKey{c.route.api, c.piaid}]
 	c.account = account
 	if !known {

@@ -66,6 +66,7 @@ func (c *call) admit(h wire.Header) error {
 	if h.Account != c.piaid {
 		return errOtherAccount
 	}
+	c.verified = true
 	return nil
 }
 

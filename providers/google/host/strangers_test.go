@@ -157,3 +157,132 @@ func TestSourcesThatKeepFailingAreBarred(t *testing.T) {
 		}
 	})
 }
+
+// Where something else ends TLS, an integrator and strangers have one address. The strangers' failures do not keep the
+// integrator out, as long as it reports now and then.
+func TestVerifiedSourcesAreNotBarredForOthersFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t, seal.Plain)
+		report := func(id string) int {
+			r := e.sealed(redirectResult, redirectAccount, redirectResultDocument(redirectAccount, id, noon))
+			r.from = "192.0.2.1:2000"
+			return e.do(r).Code
+		}
+		bad := e.strangers()["unknown account"]
+		bad.from = "192.0.2.1:1000"
+		if got := report("n-1"); got != http.StatusOK {
+			t.Fatalf("before: got %d", got)
+		}
+		for range 60 {
+			if got := e.do(bad).Code; got != http.StatusNotFound {
+				t.Fatalf("a stranger behind the integrator's address: got %d, want 404", got)
+			}
+		}
+		if got := report("n-2"); got != http.StatusOK {
+			t.Errorf("after 60 strangers: got %d, want 200", got)
+		}
+		time.Sleep(11 * time.Minute)
+		for range 31 {
+			e.do(bad)
+		}
+		if got := e.do(bad).Code; got != http.StatusTooManyRequests {
+			t.Errorf("a stranger, when nobody verified for long: got %d, want 429", got)
+		}
+	})
+}
+
+// A message that was caught long ago opens, but the clock refuses it. Nor does a key of one account speak for another.
+// Neither keeps an address open.
+func TestOldMessagesAndOtherAccountsDoNotVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t, seal.Plain)
+		old := e.sealed(redirectResult, redirectAccount, redirectResultDocument(redirectAccount, "n-1", noon.Add(-time.Hour)))
+		foreign := e.sealed(redirectResult, redirectAccount, redirectResultDocument(secondAccount, "n-1", noon))
+		bad := e.strangers()["unknown account"]
+		for i, r := range []request{old, foreign} {
+			want := []int{http.StatusBadRequest, http.StatusNotFound}[i]
+			r.from = []string{"192.0.2.1:1", "192.0.2.2:1"}[i]
+			bad.from = r.from
+			if got := e.do(r).Code; got != want {
+				t.Errorf("got %d, want %d", got, want)
+			}
+			for range 40 {
+				e.do(bad)
+			}
+			if got := e.do(bad).Code; got != http.StatusTooManyRequests {
+				t.Errorf("after a %d: got %d, want 429", want, got)
+			}
+		}
+	})
+}
+
+// Bodies that are too long or never end cost a place and time as well.
+func TestUnreadableBodiesCountAsFailures(t *testing.T) {
+	for name, body := range map[string]func() io.Reader{
+		"too long": func() io.Reader { return bytes.NewReader(make([]byte, maxBody+1)) },
+		"cut off":  func() io.Reader { return io.MultiReader(strings.NewReader("x"), cutOff{}) },
+	} {
+		e := newEdge(t, seal.Plain)
+		send := func() int {
+			w := httptest.NewRecorder()
+			e.handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, cardResult+"/"+cardAccount, body()))
+			return w.Code
+		}
+		first := send()
+		got := first
+		for range 40 {
+			got = send()
+		}
+		if first == http.StatusTooManyRequests || got != http.StatusTooManyRequests {
+			t.Errorf("%s: the first got %d, the last %d, want 429 for the last alone", name, first, got)
+		}
+	}
+}
+
+// While every place is taken, known and unknown accounts wait alike, no longer than an answer may take, and that costs
+// no source its tries.
+func TestMessagesAreOpenedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t, seal.PGP)
+		good := e.sealed(redirectResult, redirectAccount, redirectResultDocument(redirectAccount, "n-1", noon))
+		unknown := good
+		unknown.path = redirectResult + "/nobody"
+		for range cap(e.handler.opening) {
+			e.handler.opening <- struct{}{}
+		}
+		for range 31 {
+			for _, r := range []request{good, unknown} {
+				before := time.Now()
+				w := e.do(r)
+				if took := time.Since(before); w.Code != http.StatusServiceUnavailable || w.Body.Len() != 0 || took != 5*time.Second {
+					t.Fatalf("%s: got %d with %d bytes after %s, want an empty 503 after 5s", r.path, w.Code, w.Body.Len(), took)
+				}
+			}
+		}
+		time.AfterFunc(time.Second, func() { <-e.handler.opening })
+		before := time.Now()
+		if w := e.do(good); w.Code != http.StatusOK || time.Since(before) != time.Second {
+			t.Errorf("got %d after %s, want 200 as soon as a place is free", w.Code, time.Since(before))
+		}
+		if got, want := len(e.handler.opening), cap(e.handler.opening)-1; got != want {
+			t.Errorf("%d places are taken, want %d", got, want)
+		}
+	})
+}
+
+// A stranger who waits long for its turn waits no longer than that: the floor runs meanwhile.
+func TestTheWaitForATurnCountsForTheFloor(t *testing.T) {
+	for wait, want := range map[time.Duration]time.Duration{40 * time.Millisecond: 100 * time.Millisecond, time.Second: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEdge(t, seal.Plain)
+			for range cap(e.handler.opening) {
+				e.handler.opening <- struct{}{}
+			}
+			time.AfterFunc(wait, func() { <-e.handler.opening })
+			before := time.Now()
+			if w := e.do(e.strangers()["unknown account"]); w.Code != http.StatusNotFound || time.Since(before) != want {
+				t.Errorf("got %d after %s, want 404 after %s", w.Code, time.Since(before), want)
+			}
+		})
+	}
+}

@@ -99,7 +99,7 @@ func (p *pgp) open(message []byte, now time.Time) (document []byte, err error) {
 		return nil, err
 	}
 	defer p.rings.Put(r)
-	l := &lookups{keys: slices.Concat(r.theirs, r.ours)}
+	l := &lookups{ring: r}
 	defer func() {
 		if cause := recover(); cause == errTooManyLookups {
 			document, err = nil, fmt.Errorf("%w: %w", ErrFormat, errTooManyLookups)
@@ -139,26 +139,42 @@ func (r *ring) vouches(c *openpgp.SignatureCandidate, now time.Time) bool {
 	return ok
 }
 
-// maxLookups bounds the session keys and signatures of a message: each can cost an operation with a private key or a
-// pass over the document.
-const maxLookups = 32
+const (
+	// maxLookups bounds the session keys and signatures of a message: each can cost a pass over the document.
+	maxLookups = 32
+	// maxTrials bounds the operations with our private keys for a message. A session key costs one; one that hides whom
+	// it is for (key id 0) costs one with each of our keys. What is beyond is passed over. Four are enough for a sender
+	// who hides its own key before ours while we hold two.
+	maxTrials = 4
+)
 
 var errTooManyLookups = errors.New("too many session keys or signatures")
 
-// lookups is the key ring as one message sees it. It panics at the limit, because the library has no other way to
-// leave.
+// lookups is the key ring as one message sees it. It panics at the limit of lookups, because the library has no other
+// way to leave.
 type lookups struct {
-	keys  openpgp.EntityList
-	count int
+	*ring
+	count, trials int
 }
 
-func (l *lookups) KeysById(id uint64) []openpgp.Key { return l.keys.KeysById(id) }
+func (l *lookups) KeysById(id uint64) []openpgp.Key {
+	return slices.Concat(l.theirs, l.ours).KeysById(id)
+}
 
 func (l *lookups) EntitiesById(id uint64) []*openpgp.Entity {
 	if l.count++; l.count > maxLookups {
 		panic(errTooManyLookups)
 	}
-	return l.keys.EntitiesById(id)
+	entities := l.theirs.EntitiesById(id)
+	for _, e := range l.ours.EntitiesById(id) {
+		cost := len(e.DecryptionKeys(id, time.Time{}, nil))
+		if l.trials+cost > maxTrials {
+			continue
+		}
+		l.trials += cost
+		entities = append(entities, e)
+	}
+	return entities
 }
 
 // decodeBase64URL takes the alphabet for URLs only, padded or not. Go's decoder would skip line breaks.

@@ -134,6 +134,56 @@ func TestPGPMessagesAreJudged(t *testing.T) {
 	}
 }
 
+// A sender may hide whom its session keys are for, and then each has to be tried with each of our keys. Four trials find
+// ours behind the sender's own key while we hold two; messages that want more are not worth their price.
+func TestPGPTriesFewSessionKeys(t *testing.T) {
+	ours, second, theirs := entity(t, "rsa-ours"), entity(t, "rsa-second"), entity(t, "rsa-theirs")
+	tests := []struct {
+		name   string
+		hold   []*openpgp.Entity
+		others int
+		hidden bool
+		want   error
+	}{
+		{"one key, ours is the first", asList(ours), 0, true, nil},
+		{"one key, ours is the fourth", asList(ours), 3, true, nil},
+		{"one key, ours is the fifth", asList(ours), 4, true, ErrEncryption},
+		{"one key, ours is the thirtieth", asList(ours), 29, true, ErrEncryption},
+		{"two keys, ours is the second", asList(second, ours), 1, true, nil},
+		{"two keys, ours is the third", asList(second, ours), 2, true, ErrEncryption},
+		{"for thirty others openly", asList(ours), 29, false, nil},
+	}
+	for _, tt := range tests {
+		others := slices.Repeat(asList(theirs), tt.others)
+		params := openpgp.EncryptParams{Signers: asList(theirs), Config: &packet.Config{Time: at(noon)}}
+		var message []byte
+		if tt.hidden {
+			message = pgpMessageHidden(t, append(others, ours), params)
+		} else {
+			message = pgpMessage(t, append(others, ours), params)
+		}
+		us := mustNew(t, pgpConfigOf(t, tt.hold, asList(theirs)))
+		if _, err := us.Open(encode(message)); !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// Session keys that name one of our keys, but are none, cost as much.
+func TestPGPTriesFewSessionKeysOfOneKey(t *testing.T) {
+	ours, theirs := entity(t, "rsa-ours"), entity(t, "rsa-theirs")
+	us := mustNew(t, pgpConfigOf(t, asList(ours), asList(theirs)))
+	message := pgpMessage(t, asList(ours), openpgp.EncryptParams{Signers: asList(theirs)})
+	size := 3 + int(message[1]-192)<<8 + int(message[2]) + 192
+	spoiled := slices.Clone(message[:size])
+	spoiled[size-1] ^= 1
+	for n, want := range map[int]error{3: nil, 4: ErrEncryption} {
+		if _, err := us.Open(encode(append(bytes.Repeat(spoiled, n), message...))); !errors.Is(err, want) {
+			t.Errorf("behind %d spoiled session keys: got %v, want %v", n, err, want)
+		}
+	}
+}
+
 // Google's samples pad; others do not. The alphabet for mails and line breaks are something else.
 func TestPGPTakesBase64ForURLsOnly(t *testing.T) {
 	us, them := pair(t, PGP)

@@ -32,6 +32,17 @@ func pgpMessage(t testing.TB, to []*openpgp.Entity, p openpgp.EncryptParams) []b
 	return closed(t, w, &out)
 }
 
+// pgpMessageHidden is one whose session keys do not say whom they are for.
+func pgpMessageHidden(t testing.TB, to []*openpgp.Entity, p openpgp.EncryptParams) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := openpgp.EncryptWithParams(&out, nil, to, &p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return closed(t, w, &out)
+}
+
 func closed(t testing.TB, w io.WriteCloser, out *bytes.Buffer) []byte {
 	t.Helper()
 	if _, err := w.Write(document); err != nil {

@@ -13,6 +13,10 @@ type Result struct {
 }
 
 // Results is every result that the protocol publishes. Of the flat enum it names only these and "others".
+//
+// After refundWindowExceeded and REFUND_WINDOW_EXCEEDED Google allows itself to try again under a new requestId. Our
+// failed(window_exceeded) says reissue false all the same: the window belongs to the payment, so another refund of it
+// ends alike.
 var Results = []Result{
 	{Object, "success", schemas.KindSucceeded, ""},
 	{Object, "accountClosed", schemas.KindFailed, schemas.ReasonAccountClosed},
@@ -55,8 +59,9 @@ type Report struct {
 
 const (
 	remarkCancel  = "the protocol does not tell a void from a refund"
-	remarkNothing = "the protocol has no name for it; of its failures this one accuses nobody and allows a new requestId"
-	remarkAccount = "the published part of the enum says nothing about accounts; allows a new requestId"
+	remarkNothing = "the protocol has no name for it; of its failures this one accuses nobody, and " + remarkWindow
+	remarkAccount = "the published part of the enum says nothing about accounts; " + remarkWindow
+	remarkWindow  = "Google may try again under a new requestId, while read back it says reissue false, because the window belongs to the payment"
 )
 
 // Reports is every outcome of ours in both families.
