@@ -121,6 +121,21 @@ func (l *load) publishUntilStored(body []byte) {
 	l.d.t.Error("a command could not be published for a minute")
 }
 
+// first describes the oldest message of a stream.
+func (l *load) first(name string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	stream, err := l.js.Stream(ctx, name)
+	if err != nil {
+		return err.Error()
+	}
+	msg, err := stream.GetMsg(ctx, stream.CachedInfo().State.FirstSeq)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("on %s since %s, due %s", msg.Subject, msg.Time.Format(time.TimeOnly), msg.Header.Get(jetstream.ScheduleHeader))
+}
+
 // quiet waits until no command, no notice and no schedule is left. They are looked at in the order in which they turn into
 // one another.
 func (l *load) quiet(limit time.Duration) {
@@ -132,7 +147,7 @@ func (l *load) quiet(limit time.Duration) {
 				return err
 			}
 			if state.Msgs > 0 {
-				return fmt.Errorf("%d messages in %s", state.Msgs, name)
+				return fmt.Errorf("%d messages in %s, the first %s", state.Msgs, name, l.first(name))
 			}
 		}
 		return nil
