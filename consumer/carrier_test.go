@@ -115,15 +115,19 @@ func (f *fixture) scheduleOf(id schemas.RequestID) *jetstream.RawStreamMsg {
 	return msg
 }
 
-// unprepared cannot prepare a refund for an hour, until it is told that it can.
+// unprepared cannot prepare a refund until it is told that it can.
 type unprepared struct {
 	providers.Provider
-	can atomic.Bool
+	can   atomic.Bool
+	asked atomic.Int32
+	// after is what it asks callers to wait.
+	after time.Duration
 }
 
 func (u *unprepared) Prepare(ctx context.Context, r providers.Request) (providers.Baseline, providers.Result, error) {
 	if !u.can.Load() {
-		return nil, providers.Result{}, &providers.Error{Kind: providers.Unavailable, Op: "prepare", RetryAfter: time.Hour}
+		u.asked.Add(1)
+		return nil, providers.Result{}, &providers.Error{Kind: providers.Unavailable, Op: "prepare", RetryAfter: u.after}
 	}
 	return u.Provider.Prepare(ctx, r)
 }
@@ -143,7 +147,7 @@ func TestRivalsUnderOneRequestID(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			u := &unprepared{}
+			u := &unprepared{after: time.Hour}
 			f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:day_end:23h"}}, func(c *consumer.Config) {
 				u.Provider = c.Instances[0].Provider
 				c.Instances[0].Provider = u

@@ -184,7 +184,9 @@ func decideUnprepared(s situation, err error) Decision {
 	if s.round >= s.maxAttempts && s.now.Sub(s.requestedAt) > prepareLimit {
 		return s.giveUp(err.Error())
 	}
-	d := Decision{Release: Abandon, Then: Later, Delay: s.wait(s.round+1, after), Round: s.round + 1, Detail: err.Error()}
+	// A schedule, however short the wait: a delivery that is given back would forget how many rounds there were.
+	d := Decision{Release: Abandon, Then: Later, Delay: max(s.wait(s.round+1, after), scheduleFloor), Round: s.round + 1,
+		Detail: err.Error()}
 	if kind == providers.Unauthorized {
 		d.Delay = max(d.Delay, unauthorizedFloor)
 	}

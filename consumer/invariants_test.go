@@ -65,6 +65,9 @@ var invariants = []struct {
 		answered := c.err == nil && c.got.Result.Status == providers.NotNow
 		return c.got.Reason == schemas.ReasonRetriesExhausted && !c.s.clean() && !answered
 	}},
+	{"a round is not forgotten: only a schedule carries it", func(c told) bool {
+		return c.got.Then == Later && c.got.Round > c.s.round && c.got.Delay < scheduleFloor
+	}},
 	{"an outcome says who found it", func(c told) bool {
 		return c.got.Kind.Outcome() && c.got.FoundBy == ""
 	}},

@@ -64,3 +64,29 @@ func TestPendingRefundIsFollowedUp(t *testing.T) {
 		f.chained("one")
 	}, func(c *consumer.Config) { c.Instances[0].Provider = &naming{Provider: c.Instances[0].Provider} })
 }
+
+// A provider cannot be reached for ten minutes before anything is journalled. It is asked ever more seldom, and nothing
+// holds a slot meanwhile.
+func TestProviderThatIsAwayIsAskedEverMoreSeldom(t *testing.T) {
+	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(f *fixture) {
+		u := f.cfg.Instances[0].Provider.(*unprepared)
+		f.start()
+		f.publish(command("one", ""))
+		time.Sleep(10 * time.Minute)
+		if n := u.asked.Load(); n > 12 {
+			t.Errorf("asked %d times, want at most 12: 2, 2, 4, 8 ... s apart", n)
+		}
+		if err := f.left(0, 1); err != nil {
+			t.Error(err)
+		}
+		u.can.Store(true)
+		time.Sleep(14 * time.Minute)
+		f.quiet()
+		if err := f.reached("one", schemas.KindSucceeded); err != nil {
+			t.Error(err)
+		}
+	}, func(c *consumer.Config) {
+		c.Instances[0].Backoff = consumer.Backoff{}
+		c.Instances[0].Provider = &unprepared{Provider: c.Instances[0].Provider}
+	})
+}

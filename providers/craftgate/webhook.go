@@ -126,6 +126,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e, ok := h.read(w, r)
 	if !ok {
 		h.cfg.Strangers.Failed(r)
+		h.cfg.Log.WarnContext(r.Context(), "webhook not verified", "provider", string(h.cfg.Provider))
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}

@@ -207,6 +207,8 @@ func (h *Handler) answer(ctx context.Context, w http.ResponseWriter, c *call, re
 		if refusal.Code == wire.IdempotencyViolation {
 			o.result = ResultConflict
 		}
+		h.cfg.Log.WarnContext(ctx, "report refused", "method", c.route.method, "provider", string(c.account.Provider),
+			"code", string(refusal.Code), "field", refusal.Field)
 	case re.err != nil:
 		h.unable(ctx, w, c, re.err)
 		return
