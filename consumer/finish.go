@@ -88,7 +88,24 @@ func (p *processor) finish(ctx context.Context, d *delivery, decision Decision) 
 		return p.nak(ctx, d, giveBack)
 	}
 	p.release(ctx, d, decision)
-	return p.dispose(ctx, d, decision)
+	became := p.dispose(ctx, d, decision)
+	if decision.Kind == schemas.KindAcknowledged && became == Later {
+		p.wakeSettled(ctx, d)
+	}
+	return became
+}
+
+// wakeSettled has the schedule of a refund fire that a notice settled before the schedule was there. Best effort: it would
+// find the refund settled when it is due, too.
+func (p *processor) wakeSettled(ctx context.Context, d *delivery) {
+	stream, err := p.journal.stream(ctx)
+	if err != nil {
+		return
+	}
+	record, _, err := p.appliedUpTo(ctx, d.command.RequestID, stream.CachedInfo().State.LastSeq)
+	if err == nil && record.State.Settled() {
+		_ = p.journal.hurry(ctx, p.in.Name, d.command.RequestID)
+	}
 }
 
 // record journals the decision's event until it is stored, also during a shutdown.

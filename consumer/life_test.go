@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -81,9 +82,16 @@ func TestLifeOfARefund(t *testing.T) {
 
 func TestOneRequestIDOneContent(t *testing.T) {
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}})
-	f.start()
+	inbox := f.start().worker.Inbox()
 	f.publish(command("one", ""))
 	f.quiet()
+	f.eventually("the outcome is applied", func() error {
+		known, err := inbox.Refund(t.Context(), "one")
+		if err == nil && known.Outcome == "" {
+			err = errors.New("still open")
+		}
+		return err
+	})
 	other := command("one", "")
 	other.Payment.Reference, other.Amount.Micros = "pay-one", 20_000_000
 	f.publish(other)

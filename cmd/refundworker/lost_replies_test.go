@@ -35,7 +35,7 @@ const (
 	lossTimeout = time.Second
 	lossLease   = 5 * time.Second
 	lossLook    = time.Second
-	lossWithin  = 4 * time.Minute
+	lossWithin  = 7 * time.Minute
 )
 
 // side is one provider instance on its way through bad connections.

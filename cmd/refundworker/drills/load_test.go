@@ -53,6 +53,10 @@ func (l *load) publish(commands []schemas.Command, copies int) {
 	if len(commands) == 0 { // all of them were made before the trouble
 		return
 	}
+	l.d.until("nats is reached", runsWithin, func() error {
+		_, err := stateOf(l.js, schemas.StreamCommands)
+		return err
+	})
 	bodies := make([][]byte, 0, len(commands)*copies)
 	for _, c := range commands {
 		body, err := c.Encode()
