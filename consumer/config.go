@@ -50,6 +50,44 @@ type Instance struct {
 	Backoff Backoff
 	// PerSecond bounds this process's calls of the provider, lookups among them. Default 0, no bound.
 	PerSecond int
+	// FleetPerSecond bounds the calls of all workers together, counted in Redis. Default 0, no bound.
+	FleetPerSecond int
+	// RetryAfterMax bounds what the provider may ask us to wait. Default 1 minute.
+	RetryAfterMax time.Duration
+	// Breaker says when the provider is left alone.
+	Breaker Breaker
+	// Velocity says when the provider is stopped for the whole fleet. Default: never.
+	Velocity []Velocity
+}
+
+// Breaker leaves a provider alone while most of its calls bring no answer: then nothing is pulled for Open, and after
+// that a few calls tell whether it is back. Declines are answers. Defaults 20, 75, 20, 30 s, 5 s, 3.
+type Breaker struct {
+	// Off turns it off.
+	Off bool
+	// Consecutive is how many calls in a row without an answer open it.
+	Consecutive int
+	// Percent of the calls within Interval without an answer opens it, once there were at least Calls.
+	Percent, Calls int
+	Interval       time.Duration
+	// Open is how long nothing is pulled.
+	Open time.Duration
+	// Probes is how many calls go through then; as many answers in a row close it.
+	Probes int
+}
+
+// Velocity is a bound on the refunds that a provider begins within any window of time, in one currency. Passing it stops
+// the provider for the whole fleet until an operator starts it again.
+type Velocity struct {
+	Window time.Duration
+	// Currency is the one that is bounded; empty bounds each currency by itself.
+	Currency schemas.Currency
+	// Count bounds the refunds; 0 does not.
+	Count int
+	// Micros bounds their sum, in millionths of the currency's unit; 0 does not. It needs a Currency.
+	Micros int64
+	// DryRun only reports.
+	DryRun bool
 }
 
 // Backoff is exponential with jitter: Initial, then times Multiplier up to Max; each delay is moved by up to
