@@ -15,22 +15,21 @@ import (
 // attempt makes one attempt at the refund: prepare, journal the intent, pass the guard, call.
 func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 	if decision, done := decideAttempt(p.situation(d)); done {
-		return p.fenced(ctx, d, decision, preparation{})
+		return p.fenced(ctx, d, decision)
 	}
-	look, decision, held := p.lookAtPayment(ctx, d)
-	if held {
-		return decision
+	if decision, done := p.lookAtPayment(ctx, d); done {
+		return p.fenced(ctx, d, decision)
 	}
 	baseline, decision, done := p.prepare(ctx, d)
-	before := preparation{baseline, look}
 	if done {
-		return p.fenced(ctx, d, decision, before)
+		return p.fenced(ctx, d, decision)
 	}
+	before := preparation{baseline, p.hold(d)}
 	seq, decision, done := p.journalIntent(ctx, d, before, p.lastCall(d))
 	if done {
 		return decision
 	}
-	if decision, done := p.passGuard(ctx, d, seq); done {
+	if decision, done := p.passGuard(ctx, d, before, seq); done {
 		return decision
 	}
 	return p.call(ctx, d, baseline)
@@ -42,37 +41,19 @@ type preparation struct {
 	hold     *idempotency.Hold
 }
 
+// uncalled is the preparation of an intent that no call follows: it takes the attempt's number and nothing else.
+var uncalled = preparation{hold: &idempotency.Hold{Kind: idempotency.NoHold}}
+
 // fenced lets what was decided without a call stand only when nobody else can be at the same attempt. An event that
 // says "nothing moved" would otherwise speak for a call of a worker that believes it holds the lease, too.
-func (p *processor) fenced(ctx context.Context, d *delivery, decision Decision, before preparation) Decision {
+func (p *processor) fenced(ctx context.Context, d *delivery, decision Decision) Decision {
 	if decision.Kind != schemas.KindFailed && decision.Kind != schemas.KindDeferred {
 		return decision
 	}
-	if _, stop, done := p.journalIntent(ctx, d, before, d.claim.Deadline.Add(-callMargin)); done {
+	if _, stop, done := p.journalIntent(ctx, d, uncalled, d.claim.Deadline.Add(-callMargin)); done {
 		return stop
 	}
 	return decision
-}
-
-// lookAtPayment spares an intent that the guard would deny.
-func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (*idempotency.Hold, Decision, bool) {
-	if !p.armed() {
-		return nil, Decision{}, false
-	}
-	look, err := p.store.LookPayment(ctx, p.in.Name, d.command.Payment.Reference)
-	if err != nil {
-		return nil, Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}, true
-	}
-	if look.Holder != "" && look.Holder != d.command.RequestID {
-		return nil, Decision{Release: Abandon, Then: Later, Delay: heldDelay(d.round), Round: d.round + 1,
-			Detail: "another refund of the payment is at work"}, true
-	}
-	return &idempotency.Hold{LookedAt: look.At}, Decision{}, false
-}
-
-// heldDelay spaces out looks at a payment that another refund holds: it may be for seconds or for days.
-func heldDelay(round int) time.Duration {
-	return min(scheduleFloor<<min(round, 10), 15*time.Minute)
 }
 
 func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baseline, Decision, bool) {
@@ -93,7 +74,7 @@ func (p *processor) prepare(ctx context.Context, d *delivery) (providers.Baselin
 	defer cancel()
 	baseline, result, err := p.in.Provider.Prepare(callCtx, p.request(d))
 	if p.caps.Prepares {
-		p.heard(ctx, err)
+		p.heard(ctx, d, reads, err)
 	}
 	decision, done := decidePrepared(p.situation(d), result, err)
 	return baseline, decision, done
@@ -165,27 +146,6 @@ func (p *processor) takeAttempt(ctx context.Context, d *delivery, intent *outgoi
 	}
 }
 
-// passGuard waits until the own intent is applied and tells whether it got the payment's hold.
-func (p *processor) passGuard(ctx context.Context, d *delivery, seq uint64) (Decision, bool) {
-	s := p.situation(d)
-	if p.armed() {
-		look, err := p.awaitPayment(ctx, d, seq)
-		if err != nil {
-			return s.undo(scheduleFloor, err.Error()), true
-		}
-		if look.Holder != d.command.RequestID {
-			return s.undo(heldDelay(d.round), "another refund of the payment was first"), true
-		}
-	}
-	if err := p.mayCall(); err != nil {
-		return s.undo(scheduleFloor, err.Error()), true
-	}
-	if s := p.situation(d); s.expired() || !p.fits(d) {
-		return s.undo(scheduleFloor, "too late for a call"), true
-	}
-	return Decision{}, false
-}
-
 // call asks the provider. From here on a shutdown does not interrupt: the answer must be journalled.
 func (p *processor) call(ctx context.Context, d *delivery, baseline providers.Baseline) Decision {
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.in.Timeout)
@@ -196,7 +156,7 @@ func (p *processor) call(ctx context.Context, d *delivery, baseline providers.Ba
 		r.Baseline = baseline
 	}
 	result, err := p.callQuickly(callCtx, r)
-	p.heard(ctx, err)
+	p.heard(ctx, d, answers, err)
 	decision := decideCalled(p.situation(d), result, err)
 	if err == nil || providers.KindOf(err) != providers.Unknown || !p.caps.Lookup || !p.fits(d) {
 		return decision
@@ -218,14 +178,23 @@ const (
 	quickRetryAll   = 2 * time.Second
 )
 
-// callQuickly repeats a call, in its own time, only after what surely was not executed.
+// callQuickly repeats a call, in its own time, only after what surely was not executed. Each repetition takes its turn at the
+// provider's rate.
 func (p *processor) callQuickly(ctx context.Context, r providers.Request) (providers.Result, error) {
+	// A turn that comes late is not waited for: a call that begins late ends without an answer.
+	soon, cancel := context.WithTimeout(ctx, quickRetryAll)
+	defer cancel()
 	policy := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithInitialInterval(quickRetryFirst),
 		backoff.WithMaxElapsedTime(quickRetryAll)), ctx)
 	var result providers.Result
 	var last error
+	called := false
 	// The last call's own error counts, not that of the waiting between calls.
 	_ = backoff.Retry(func() error {
+		if called && p.turn(soon, 1) != nil {
+			return nil
+		}
+		called = true
 		result, last = p.in.Provider.Refund(ctx, r)
 		var e *providers.Error
 		if errors.As(last, &e) && e.Kind == providers.Unavailable && e.RetryAfter == 0 {

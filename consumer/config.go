@@ -106,6 +106,11 @@ const (
 	publishTimeout = 5 * time.Second
 	// callMargin is kept free between the latest end of a call and the end of its lease.
 	callMargin = 2 * time.Second
+	// maxPerSecond, maxVelocity, maxWindow and maxCount bound what brakes may be set to.
+	maxPerSecond = 100_000
+	maxVelocity  = 16
+	maxWindow    = 7 * 24 * time.Hour
+	maxCount     = 1_000_000_000
 	// conclusiveMargin is waited, besides the provider's own delay, before "not found" counts.
 	conclusiveMargin = 5 * time.Second
 )
@@ -131,10 +136,22 @@ func (c Config) WithDefaults() Config {
 		setDefault(&in.Backoff.Initial, time.Second)
 		setDefault(&in.Backoff.Max, 15*time.Minute)
 		setDefault(&in.Backoff.Multiplier, 2)
+		setDefault(&in.RetryAfterMax, time.Minute)
+		in.Breaker = in.Breaker.withDefaults()
 		instances[i] = in
 	}
 	c.Instances = instances
 	return c
+}
+
+func (b Breaker) withDefaults() Breaker {
+	setDefault(&b.Consecutive, 20)
+	setDefault(&b.Percent, 75)
+	setDefault(&b.Calls, 20)
+	setDefault(&b.Interval, 30*time.Second)
+	setDefault(&b.Open, 5*time.Second)
+	setDefault(&b.Probes, 3)
+	return b
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -199,12 +216,80 @@ func (in Instance) problems(c Config) []error {
 	if in.MaxAttempts < 1 || in.MaxAttempts > 1000 {
 		wrong("maxAttempts is %d, want 1 to 1000", in.MaxAttempts)
 	}
-	if in.PerSecond < 0 || in.PerSecond > 100_000 {
-		wrong("rate is %d calls a second, want 1 to 100000, or 0 for no bound", in.PerSecond)
-	}
 	b := in.Backoff
 	if b.Initial < 0 || b.Max < b.Initial || b.Multiplier < 1 || b.Jitter < 0 || b.Jitter > 1 {
 		wrong("backoff wants initial not above max, multiplier at least 1, jitter 0 to 1")
 	}
+	in.judgeRate(wrong)
+	in.Breaker.judge(wrong)
+	if len(in.Velocity) > maxVelocity {
+		wrong("velocity has %d bounds, want at most %d", len(in.Velocity), maxVelocity)
+	}
+	for i, v := range in.Velocity {
+		v.judge(min(maxWindow, c.Retain), func(format string, args ...any) {
+			wrong("velocity[%d]: %s", i, fmt.Sprintf(format, args...))
+		})
+	}
 	return errs
+}
+
+func (in Instance) judgeRate(wrong func(format string, args ...any)) {
+	if in.PerSecond < 0 || in.PerSecond > maxPerSecond {
+		wrong("rate is %d calls a second, want 1 to %d, or 0 for no bound", in.PerSecond, maxPerSecond)
+	}
+	if in.FleetPerSecond < 0 || in.FleetPerSecond > maxPerSecond {
+		wrong("the fleet's rate is %d calls a second, want 1 to %d, or 0 for no bound", in.FleetPerSecond, maxPerSecond)
+	}
+	if in.RetryAfterMax < time.Second || in.RetryAfterMax > time.Hour {
+		wrong("retryAfterMax is %s, want 1s to %s", in.RetryAfterMax, time.Hour)
+	}
+}
+
+func (b Breaker) judge(wrong func(format string, args ...any)) {
+	if b.Consecutive < 1 {
+		wrong("breaker.consecutive is %d, want at least 1", b.Consecutive)
+	}
+	if b.Percent < 1 || b.Percent > 100 {
+		wrong("breaker.percent is %d, want 1 to 100", b.Percent)
+	}
+	if b.Calls < 1 {
+		wrong("breaker.calls is %d, want at least 1", b.Calls)
+	}
+	if b.Interval < time.Second {
+		wrong("breaker.interval is %s, want at least 1s", b.Interval)
+	}
+	if b.Open < 100*time.Millisecond || b.Open > 10*time.Minute {
+		wrong("breaker.open is %s, want 100ms to %s", b.Open, 10*time.Minute)
+	}
+	if b.Probes < 1 || b.Probes > 100 {
+		wrong("breaker.probes is %d, want 1 to 100", b.Probes)
+	}
+}
+
+func (v Velocity) judge(longest time.Duration, wrong func(format string, args ...any)) {
+	if v.Window < time.Second || v.Window > longest {
+		wrong("window is %s, want 1s to %s", v.Window, longest)
+	}
+	if v.Count < 0 || v.Count > maxCount {
+		wrong("count is %d, want 1 to %d, or 0 for no bound", v.Count, maxCount)
+	}
+	if v.Count == 0 && v.Micros == 0 {
+		wrong("bounds neither how many refunds nor what they come to")
+	}
+	_, known := v.Currency.Exponent()
+	switch {
+	case v.Currency == "" && v.Micros != 0:
+		wrong("an amount needs its currency")
+	case v.Currency == "":
+	case !known:
+		wrong("currency %q is not in the ISO 4217 table", v.Currency)
+	case v.Micros < 0 || !wholeMinor(schemas.Money{Micros: v.Micros, Currency: v.Currency}):
+		// Whoever meant units, or cents, often meets this.
+		wrong("amount is %d micros, want a positive whole number of the minor units of %s", v.Micros, v.Currency)
+	}
+}
+
+func wholeMinor(m schemas.Money) bool {
+	_, err := m.Minor()
+	return err == nil
 }

@@ -85,6 +85,7 @@ type situation struct {
 	caps           providers.Capabilities
 	backoff        Backoff
 	maxAttempts    int
+	retryAfterMax  time.Duration
 	pendingTimeout time.Duration
 }
 
@@ -92,6 +93,9 @@ type situation struct {
 func (s situation) clean() bool {
 	return s.cleared || s.claim.Answer == idempotency.Fresh || s.claim.Answer == idempotency.Retry
 }
+
+// attempt is the number of the next attempt, not counting those that the payment's guard did not let through.
+func (s situation) attempt() int { return s.claim.Attempt - s.claim.Record.Denied }
 
 func (s situation) expired() bool { return s.notAfter != nil && s.now.After(*s.notAfter) }
 
@@ -141,7 +145,7 @@ func decideAttempt(s situation) (Decision, bool) {
 		return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonExpired, FoundBy: schemas.FoundByCall, Then: Ack,
 			Detail: "notAfter has passed and nothing was executed"}, true
 	}
-	if s.claim.Attempt <= s.maxAttempts && !s.expired() {
+	if s.attempt() <= s.maxAttempts && !s.expired() {
 		return Decision{}, false
 	}
 	return s.giveUp("no further attempt may be made"), true
@@ -203,14 +207,14 @@ func decideCalled(s situation, r providers.Result, err error) Decision {
 	if kind == providers.Unknown {
 		delay := max(s.claim.Until.Sub(s.now), 0) + time.Second
 		if !s.caps.Lookup { // what comes next is another call, not a look
-			delay = max(delay, s.wait(s.claim.Attempt, after))
+			delay = max(delay, s.wait(s.attempt(), after))
 		}
 		return Decision{Then: Later, Delay: delay, Detail: err.Error()}
 	}
-	if kind == providers.Invalid || s.claim.Attempt >= s.maxAttempts {
+	if kind == providers.Invalid || s.attempt() >= s.maxAttempts {
 		return s.giveUp(err.Error())
 	}
-	d := s.undo(s.wait(s.claim.Attempt, after), err.Error())
+	d := s.undo(s.wait(s.attempt(), after), err.Error())
 	if kind == providers.Unauthorized {
 		d.Delay = max(d.Delay, unauthorizedFloor)
 	}
@@ -254,7 +258,7 @@ func decideResult(s situation, r providers.Result, by schemas.FoundBy) Decision 
 }
 
 func decideNotNow(s situation, r providers.Result) Decision {
-	if s.claim.Attempt >= s.maxAttempts {
+	if s.attempt() >= s.maxAttempts {
 		return park(schemas.ReasonRetriesExhausted, r, "the provider said \"not now\" to the last attempt")
 	}
 	at := deferral(r, s.caps, s.claim.Record.Deferrals, s.now)
@@ -337,9 +341,9 @@ func park(reason schemas.Reason, r providers.Result, detail string) Decision {
 	return Decision{Kind: schemas.KindParked, Reason: reason, Result: r, Then: Later, Delay: parkedWeek, Detail: detail}
 }
 
-// wait is the backoff after n rounds, or what the provider asked for if that is longer, up to a cap.
+// wait is the backoff after n rounds, or what the provider asked for if that is longer, up to a bound.
 func (s situation) wait(n int, after time.Duration) time.Duration {
-	return max(s.backoff.delay(n, s.spread), min(after, retryAfterCap))
+	return max(s.backoff.delay(n, s.spread), min(after, s.retryAfterMax))
 }
 
 func describe(err error) (providers.Kind, []schemas.Problem, time.Duration) {

@@ -38,7 +38,7 @@ var (
 // in is a situation after a claim at noon: attempt 2 of 3, a lease of 30 s, a backoff of 1, 2, 4 s.
 func in(a idempotency.Answer, changes ...func(*situation)) situation {
 	s := situation{claim: idempotency.Claim{Answer: a, Attempt: 2, Until: noon.Add(30 * time.Second)}, round: 3, now: noon,
-		since: noon.Add(-2 * time.Minute), requestedAt: noon.Add(-hour), conclusive: noon.Add(-time.Second), spread: 0.5, maxAttempts: 3,
+		since: noon.Add(-2 * time.Minute), requestedAt: noon.Add(-hour), conclusive: noon.Add(-time.Second), spread: 0.5, maxAttempts: 3, retryAfterMax: hour,
 		pendingTimeout: 2 * week, backoff: Backoff{Initial: time.Second, Max: time.Minute, Multiplier: 2, Jitter: 0.5}}
 	for _, change := range changes {
 		change(&s)
@@ -203,7 +203,7 @@ var calledRules = []row{
 	{"call: rate limited waits as asked", called(providers.Result{}, rateLimited), in(idempotency.Fresh, number(1)),
 		Decision{Release: UndoClean, Then: Later, Delay: 40 * time.Second}, false},
 	{"call: what is asked is capped", called(providers.Result{}, greedy), in(idempotency.Fresh, number(1)),
-		Decision{Release: UndoClean, Then: Later, Delay: retryAfterCap}, false},
+		Decision{Release: UndoClean, Then: Later, Delay: hour}, false},
 	{"call: unauthorized never hammers", called(providers.Result{}, unauthorized), in(idempotency.Fresh, number(1)),
 		Decision{Release: UndoClean, Then: Later, Delay: unauthorizedFloor}, false},
 	{"call: invalid is parked at once", called(providers.Result{}, invalid), in(idempotency.Fresh, number(1)),

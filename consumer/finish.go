@@ -303,9 +303,19 @@ func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision
 		return nil
 	}
 	subjects := p.journal.subjects
-	return p.keep(ctx, p.journal.schedule(scheduled{subject: subjects.Later(p.in.Name, d.command.RequestID),
-		target: subjects.Retry(p.in.Name), id: d.laterID(string(d.command.RequestID)), body: d.msg.Data(),
-		header: d.msg.Headers(), round: decision.Round, at: at}))
+	later := scheduled{subject: subjects.Later(p.in.Name, d.command.RequestID), target: subjects.Retry(p.in.Name),
+		id: d.laterID(string(d.command.RequestID)), body: d.msg.Data(), header: d.msg.Headers(), round: decision.Round, at: at}
+	since := d.arrived.UTC().Format(time.RFC3339Nano)
+	if before != nil && !before.rival && !d.scheduled {
+		// The first copy of a command goes on: a later one may differ in what the fingerprint leaves out.
+		later.body, later.header = before.body, before.header
+		if first := before.header.Get(schemas.HeaderSince); first != "" {
+			since = first
+		}
+	}
+	msg := p.journal.schedule(later)
+	msg.Header.Set(schemas.HeaderSince, since)
+	return p.keep(ctx, msg)
 }
 
 // bury stores the dead letter.

@@ -31,6 +31,8 @@ type history struct {
 	Key string
 	// Guarded is set when every attempt in doubt asked for the payment's hold.
 	Guarded bool
+	// Captured is the captured amount that the refund's first intent named; nil when it named none.
+	Captured *schemas.Money
 
 	clean int
 }
@@ -89,6 +91,9 @@ func (h *history) takeDispatched(e schemas.Event) {
 	}
 	if h.Key == "" {
 		h.Key = e.IdempotencyKey
+	}
+	if e.Payment != nil && e.Payment.Amount != nil {
+		h.Captured = e.Payment.Amount
 	}
 	if e.IdempotencyKey == h.Key {
 		h.KeySince = e.OccurredAt

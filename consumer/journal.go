@@ -68,10 +68,48 @@ func (j *journal) message(e schemas.Event, h entryHeaders) (*nats.Msg, error) {
 	if h.previous > 0 {
 		msg.Header.Set(schemas.HeaderPrevious, strconv.FormatUint(h.previous, 10))
 	}
-	if h.hold != nil {
-		msg.Header.Set(schemas.HeaderHold, strconv.FormatUint(h.hold.LookedAt, 10))
-	}
+	setHold(msg.Header, h.hold)
 	return msg, nil
+}
+
+// setHold writes what an intent asks of its payment.
+func setHold(header nats.Header, hold *idempotency.Hold) {
+	if hold == nil {
+		return
+	}
+	text := string(hold.Kind)
+	if hold.Kind == idempotency.SoleHold {
+		text = strconv.FormatUint(hold.LookedAt, 10)
+	}
+	header.Set(schemas.HeaderHold, text)
+	if hold.Velocity != nil {
+		header.Set(schemas.HeaderVelocity, hold.Velocity.String())
+	}
+}
+
+// readHold is setHold's opposite. An intent that asks for what cannot be read gets nothing.
+func readHold(header nats.Header) *idempotency.Hold {
+	var hold idempotency.Hold
+	switch text := header.Get(schemas.HeaderHold); text {
+	case "":
+		return nil
+	case string(idempotency.ShareHold), string(idempotency.NoHold):
+		hold.Kind = idempotency.HoldKind(text)
+	default:
+		at, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return &idempotency.Hold{Kind: idempotency.NoHold}
+		}
+		hold.Kind, hold.LookedAt = idempotency.SoleHold, at
+	}
+	if text := header.Get(schemas.HeaderVelocity); text != "" {
+		pace, ok := idempotency.ParsePace(text)
+		if !ok {
+			return &idempotency.Hold{Kind: idempotency.NoHold}
+		}
+		hold.Velocity = &pace
+	}
+	return &hold
 }
 
 // publish stores a message once; its id makes repeating it harmless.
@@ -121,6 +159,7 @@ func (j *journal) at(ctx context.Context, seq uint64) (idempotency.Entry, uint64
 	}
 	before, _ := strconv.ParseUint(raw.Header.Get(schemas.HeaderPrevious), 10, 64)
 	e := entry(seq, raw.Header, raw.Data)
+	e.Stored = raw.Time
 	if e.Event.Kind == "" || before >= seq {
 		return e, 0, fmt.Errorf("event %d: %w", seq, errUnreadable)
 	}
@@ -192,11 +231,7 @@ func entry(seq uint64, header nats.Header, body []byte) idempotency.Entry {
 		return e
 	}
 	e.Event = event
-	if text := header.Get(schemas.HeaderHold); text != "" {
-		if at, err := strconv.ParseUint(text, 10, 64); err == nil {
-			e.Hold = &idempotency.Hold{LookedAt: at}
-		}
-	}
+	e.Hold = readHold(header)
 	e.Trace = packTrace(header.Get(schemas.HeaderTraceParent))
 	return e
 }

@@ -3,9 +3,11 @@ package consumer
 import (
 	"bytes"
 	"encoding/hex"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -35,7 +37,8 @@ func stored(t testing.TB, h entryHeaders) *nats.Msg {
 }
 
 func TestEntryReadsWhatMessageWrote(t *testing.T) {
-	msg := stored(t, entryHeaders{owner: "token", previous: 7, hold: &idempotency.Hold{LookedAt: 5},
+	sole := &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: 5}
+	msg := stored(t, entryHeaders{owner: "token", previous: 7, hold: sole,
 		trace: nats.Header{"traceparent": {parent}, "tracestate": {"a=b"}, "other": {"x"}}})
 	for name, want := range map[string]string{"ce-id": "one:dispatched:1", "Nats-Msg-Id": "one:dispatched:1",
 		"ce-type": "refund-dispatched", "ce-source": "/refunds/test", "ce-subject": "one", "ce-specversion": "1.0",
@@ -50,7 +53,7 @@ func TestEntryReadsWhatMessageWrote(t *testing.T) {
 	}
 	got := entry(9, msg.Header, msg.Data)
 	want := idempotency.Entry{Seq: 9, ID: "one:dispatched:1", Event: aDispatched(), Owner: "token",
-		Hold: &idempotency.Hold{LookedAt: 5}, Trace: packTrace(parent)}
+		Hold: sole, Trace: packTrace(parent)}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -82,12 +85,45 @@ func TestEntryOfWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A hold that cannot be read is not asked for.
-func TestEntryPassesOverABadHold(t *testing.T) {
-	msg := stored(t, entryHeaders{})
-	msg.Header.Set(schemas.HeaderHold, "-1")
-	if got := entry(9, msg.Header, msg.Data); got.Hold != nil || got.Event.Kind != schemas.KindDispatched {
-		t.Errorf("got %+v, want the event without a hold", got)
+// What an intent asks of its payment is read as it was written. What cannot be read gets nothing: it was asked for, so
+// the call waits to be granted it.
+func TestHoldsAreReadAsWritten(t *testing.T) {
+	pace := &idempotency.Pace{Bounds: []idempotency.Bound{{Window: time.Minute, Count: 100},
+		{Window: 24 * time.Hour, Micros: 5_000_000, DryRun: true}}}
+	none := &idempotency.Hold{Kind: idempotency.NoHold}
+	tests := []struct {
+		name           string
+		hold, velocity string
+		want           *idempotency.Hold
+	}{
+		{"nothing", "", "", nil},
+		{"a share", "share", "", &idempotency.Hold{Kind: idempotency.ShareHold}},
+		{"the whole payment", "18446744073709551615", "", &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: math.MaxUint64}},
+		{"no call", "none", "", none},
+		{"bounds", "share", "60000:100:0,~86400000:0:5000000", &idempotency.Hold{Kind: idempotency.ShareHold, Velocity: pace}},
+		{"waited", "7", "-", &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: 7, Velocity: &idempotency.Pace{Exempt: true}}},
+		{"an unknown kind", "-1", "", none},
+		{"unknown bounds", "share", "a minute", none},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			header := nats.Header{}
+			if test.hold != "" {
+				header.Set(schemas.HeaderHold, test.hold)
+			}
+			if test.velocity != "" {
+				header.Set(schemas.HeaderVelocity, test.velocity)
+			}
+			got := readHold(header)
+			if !reflect.DeepEqual(got, test.want) {
+				t.Fatalf("got %+v, want %+v", got, test.want)
+			}
+			if again := (nats.Header{}); got != none && got != nil && got.Kind != idempotency.NoHold {
+				if setHold(again, got); !reflect.DeepEqual(again, header) {
+					t.Errorf("written as %v, want %v", again, header)
+				}
+			}
+		})
 	}
 }
 

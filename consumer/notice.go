@@ -188,7 +188,7 @@ func (p *processor) fencedFailure(ctx context.Context, r *report, decision Decis
 	if err := p.readHistory(ctx, r.delivery); err != nil {
 		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
 	}
-	return p.fenced(ctx, r.delivery, decision, preparation{})
+	return p.fenced(ctx, r.delivery, decision)
 }
 
 // resultOf is a noticed result as a provider's answer.

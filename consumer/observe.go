@@ -43,11 +43,13 @@ const (
 	metricRebuilds       = "refund.projection.rebuilds"
 	metricReady          = "refund.ready"
 	metricRecreated      = "refund.consumer.recreated"
+	metricBreaker        = "refund.breaker.state"
 	attrProvider         = "provider"
 	attrDisposition      = "disposition"
 	attrKind             = "kind"
 	attrResult           = "result"
 	attrReason           = "reason"
+	attrState            = "state"
 	attrRequestID        = "refund.request_id"
 	attrPaymentReference = "refund.payment_reference"
 	attrAttempt          = "refund.attempt"
@@ -168,6 +170,28 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 		return nil
 	}, lag, rebuilds, ready)
 	return errors.Join(err1, err2, err3, err4)
+}
+
+// watchBreakers measures the state of each provider's breaker.
+func watchBreakers(t Telemetry, states func() map[schemas.ProviderName]string) {
+	_, err := t.Meters.Meter(telemetryScope).Int64ObservableGauge(metricBreaker,
+		metric.WithDescription("1 for the state that each provider's circuit breaker is in."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for name, now := range states() {
+				for _, state := range []string{stateClosed, stateHalfOpen, stateOpen} {
+					value := int64(0)
+					if state == now {
+						value = 1
+					}
+					o.Observe(value, metric.WithAttributes(attribute.String(attrProvider, string(name)),
+						attribute.String(attrState, state)))
+				}
+			}
+			return nil
+		}))
+	if err != nil {
+		otel.Handle(err) // the instrument still works, measuring nothing
+	}
 }
 
 // begin opens the delivery's span, as a child of and linked to the publisher's, and counts it in hand. The

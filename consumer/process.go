@@ -29,8 +29,10 @@ type processor struct {
 	inHand  *inHand
 	// limit spaces out calls of the provider.
 	limit *rate.Limiter
-	// account is whether the provider takes our credentials.
-	account account
+	// brakes tell whether the provider may be asked at all.
+	brakes *brakes
+	// velocity is whether the provider is stopped.
+	velocity velocityWatch
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }
@@ -47,6 +49,10 @@ type delivery struct {
 	// stated is, for a notice, the refund's last event: the command itself is not at hand then.
 	stated *schemas.Event
 	claim  idempotency.Claim
+	// payment is what was seen of the refund's payment when it was claimed.
+	payment idempotency.PaymentLook
+	// arrived is when the command came into its stream, by the server's clock.
+	arrived time.Time
 	// unsettledAt is when the refund was last known to be unsettled, on the monotonic clock.
 	unsettledAt time.Time
 	// previous is the sequence of the refund's last event known.
@@ -57,6 +63,8 @@ type delivery struct {
 	walked   bool
 	// trace is what events of this delivery carry on.
 	trace nats.Header
+	// pass is the right to ask the provider; nil while there is none.
+	pass *pass
 	// cleared is set when doubt about every earlier attempt was ended under this claim; untouched when no
 	// earlier attempt can have left at all.
 	cleared, untouched bool
@@ -75,6 +83,10 @@ func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
 	d := &delivery{msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream,
 		scheduled: meta.Stream == schemas.StreamRetries}
 	d.round, _ = strconv.Atoi(msg.Headers().Get(schemas.HeaderRound))
+	d.arrived = meta.Timestamp
+	if since, err := time.Parse(time.RFC3339Nano, msg.Headers().Get(schemas.HeaderSince)); err == nil && d.scheduled {
+		d.arrived = since
+	}
 	ctx, done := p.obs.begin(ctx, d, p.in.Name)
 	mine := holding{body: sha256.Sum256(msg.Data()), stream: d.stream, seq: d.seq}
 	decision, goesOn := decideMeeting(p.inHand.meets(mine))
@@ -138,8 +150,13 @@ func (p *processor) work(ctx context.Context, d *delivery) Decision {
 	if err != nil {
 		return unreadable(err)
 	}
+	defer func() { d.pass.end() }()
 	d.unsettledAt = time.Now()
+	looked := p.lookAhead(ctx, d)
 	d.claim, err = p.claim(ctx, d.command.RequestID, fingerprint)
+	if lookErr := looked(); err == nil && lookErr != nil && d.claim.Held() {
+		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: lookErr.Error()}
+	}
 	if err != nil {
 		return Decision{Then: Nak, Delay: notReadyNak, Detail: err.Error()}
 	}
@@ -220,7 +237,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 	if err := p.readHistory(ctx, d); err != nil {
 		return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}
 	}
-	if p.armed() && d.history.Guarded {
+	if d.history.Guarded {
 		granted, err := p.wasGranted(ctx, d)
 		if err != nil {
 			return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: err.Error()}
@@ -242,7 +259,7 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 		}
 		decision, done := decideFound(s, finding, err)
 		if done {
-			return p.fenced(ctx, d, decision, preparation{})
+			return p.fenced(ctx, d, decision)
 		}
 		d.cleared = true
 	case p.caps.KeyLife == 0 || s.now.After(d.history.KeySince.Add(p.caps.KeyLife-p.cfg.lease(p.in))):
@@ -250,32 +267,6 @@ func (p *processor) resolve(ctx context.Context, d *delivery) Decision {
 	}
 	return p.attempt(ctx, d)
 }
-
-// wasGranted tells whether the refund, which is in doubt, ever got the hold of its payment.
-func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
-	look, err := p.awaitPayment(ctx, d, d.claim.Record.Last)
-	if err == nil && look.Last == 0 {
-		err = errPaymentLost
-	}
-	if err != nil || look.Holder == d.command.RequestID {
-		return true, err
-	}
-	if look.Ended <= d.claim.Record.Last {
-		return false, nil
-	}
-	// A refund of the payment ended since. Was it this one, whose outcome was journalled late?
-	record, pos, err := p.store.Look(ctx, d.command.RequestID)
-	if err == nil && (pos < look.Ended || record.State.Settled()) {
-		err = errEnded
-	}
-	return false, err
-}
-
-// errPaymentLost says that Redis knows nothing of a payment whose hold was asked for. That is no answer.
-var errPaymentLost = errors.New("the payment's hold is not there to be read")
-
-// errEnded says that the refund, or maybe the refund, was settled since it was claimed. The next claim knows.
-var errEnded = errors.New("a refund of the payment just ended")
 
 // followUp asks for the result of an acknowledged refund, when its schedule says so.
 func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
@@ -295,43 +286,10 @@ func (p *processor) followUp(ctx context.Context, d *delivery) Decision {
 	}
 	decision, _ := decideFound(s, finding, err)
 	if decision.Kind == schemas.KindDeferred {
-		return p.fenced(ctx, d, decision, preparation{}) // attempts follow, so its number is taken
+		return p.fenced(ctx, d, decision) // attempts follow, so its number is taken
 	}
 	// Not behind the fence, as attempts are: while the provider owes a result nobody makes one.
 	return decision
-}
-
-// errNoCall says that the provider may not be asked now: its rate leaves no room for a call within the lease, or what it
-// would answer could not be relied on or kept.
-var errNoCall = errors.New("the provider may not be asked now")
-
-// permit waits for the right to ask the provider so often, as long as a call would still end well inside the lease. What was
-// claimed just before the gate closed asks nothing any more.
-func (p *processor) permit(ctx context.Context, d *delivery, calls int) error {
-	// Half of the time that is left at most: the intent has to be stored in the other half.
-	ctx, cancel := context.WithTimeout(ctx, time.Until(p.lastCall(d))/2)
-	defer cancel()
-	if err := p.limit.WaitN(ctx, calls); err != nil {
-		return fmt.Errorf("%w: %w", errNoCall, err)
-	}
-	if err := p.mayCall(); err != nil {
-		return err
-	}
-	if !p.account.enter(time.Now()) {
-		return fmt.Errorf("%w: it does not take our credentials", errNoCall)
-	}
-	return nil
-}
-
-// mayCall tells whether what a provider answers can be relied on and kept now.
-func (p *processor) mayCall() error {
-	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
-		return fmt.Errorf("%w: %s", errNoCall, reason)
-	}
-	if !p.journal.connected(p.store.Gate()) {
-		return fmt.Errorf("%w: %s", errNoCall, reasonNATS)
-	}
-	return nil
 }
 
 func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request) (providers.Finding, error) {
@@ -344,7 +302,7 @@ func (p *processor) lookup(ctx context.Context, d *delivery, r providers.Request
 		r.ProviderRefundID = d.history.ProviderRefundID
 	}
 	finding, err := p.in.Provider.Lookup(ctx, r)
-	p.heard(ctx, err)
+	p.heard(ctx, d, reads, err)
 	return finding, err
 }
 
@@ -355,7 +313,8 @@ func (p *processor) situation(d *delivery) situation {
 		// Counted from the answer, never from before: "not found" must not count too early.
 		now:      d.claim.RedisTime.Add(time.Since(d.claim.Answered)),
 		notAfter: d.command.NotAfter, spread: rand.Float64(),
-		caps: p.caps, backoff: p.in.Backoff, maxAttempts: p.in.MaxAttempts, pendingTimeout: p.cfg.PendingTimeout}
+		caps: p.caps, backoff: p.in.Backoff, maxAttempts: p.in.MaxAttempts, retryAfterMax: p.in.RetryAfterMax,
+		pendingTimeout: p.cfg.PendingTimeout}
 	if d.claim.RedisTime.IsZero() {
 		s.now = time.Now()
 	}
@@ -387,14 +346,4 @@ func idempotencyKey(d *delivery) string {
 		return string(d.command.RequestID)
 	}
 	return fmt.Sprintf("%s:r%d", d.command.RequestID, d.claim.Record.Deferrals)
-}
-
-// armed tells whether only one refund of a payment may run, so that its hold decides who calls.
-func (p *processor) armed() bool { return p.caps.Concurrent != providers.Unbounded }
-
-// awaitPayment waits only as long as a call, or giving the lease back, is still possible afterwards.
-func (p *processor) awaitPayment(ctx context.Context, d *delivery, seq uint64) (idempotency.PaymentLook, error) {
-	ctx, cancel := context.WithDeadline(ctx, p.lastCall(d))
-	defer cancel()
-	return p.store.AwaitPayment(ctx, p.in.Name, d.command.Payment.Reference, seq)
 }

@@ -32,7 +32,9 @@ func (r *reader) run() {
 			r.failed <- err
 			return
 		}
-		r.entries <- entry(meta.Sequence.Stream, msg.Headers(), msg.Data())
+		e := entry(meta.Sequence.Stream, msg.Headers(), msg.Data())
+		e.Stored = meta.Timestamp
+		r.entries <- e
 	}
 }
 

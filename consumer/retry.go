@@ -9,9 +9,6 @@ import (
 	"refundworker/schemas"
 )
 
-// retryAfterCap bounds what a provider may ask us to wait.
-const retryAfterCap = time.Hour
-
 // delay is how long to wait after round n (1 for the first). spread, from 0 to 1, places it within the jitter.
 func (b Backoff) delay(n int, spread float64) time.Duration {
 	exp := backoff.NewExponentialBackOff(backoff.WithInitialInterval(b.Initial), backoff.WithMultiplier(b.Multiplier),

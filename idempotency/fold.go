@@ -11,18 +11,43 @@ import (
 	"refundworker/schemas"
 )
 
-// change is what a batch of events makes of one key.
+// change is what a batch of events makes of one key: of a refund's record, a payment, or a provider's velocity.
 type change struct {
 	partition int
 	key       string
+	of        subject
+	touched   bool
+	ended     time.Time // when what may let the key go occurred
 
-	record  Record
-	lease   []any // steps, flattened: "L" token until, or "E" token
-	steps   int
-	payment payment
-	isRef   bool // a refund's record, else a payment
-	touched bool
-	ended   time.Time // when the last outcome occurred
+	record   Record
+	lease    []any // steps, flattened: "L" token until, or "E" token
+	steps    int
+	payment  payment
+	velocity velocity
+}
+
+// subject says what a key is about.
+type subject int
+
+const (
+	aRefund subject = iota
+	aPayment
+	aProvider
+)
+
+// fieldsOf are the stored fields of each subject.
+var fieldsOf = map[subject][]string{aRefund: recordFields, aPayment: {paymentField}, aProvider: {velocityField}}
+
+func (c *change) read(values []any) {
+	text, _ := values[0].(string)
+	switch c.of {
+	case aRefund:
+		c.record = readRecord(values)
+	case aPayment:
+		c.payment = readPayment(text)
+	case aProvider:
+		c.velocity = readVelocity(text)
+	}
 }
 
 // batch folds entries that partitions have not seen yet. Reading is one round trip, folding is pure.
@@ -39,30 +64,62 @@ type batch struct {
 func (s *Store) fold(ctx context.Context, left []position, entries []Entry) (*batch, error) {
 	b := &batch{store: s, left: left, changes: map[string]*change{}}
 	for _, e := range entries {
-		if e.Event.RequestID == "" || e.Event.Kind == schemas.KindRejected {
+		if e.Event.Kind == schemas.KindRejected {
 			continue
 		}
-		key, partition := s.recordKey(e.Event.RequestID)
-		b.add(key, partition, true)
-		if key, partition, ok := s.paymentOf(e); ok {
-			b.add(key, partition, false)
+		if e.paced() {
+			b.add(aProvider, e)
+		}
+		if e.Event.RequestID == "" {
+			continue
+		}
+		b.add(aRefund, e)
+		if touchesPayment(e) {
+			b.add(aPayment, e)
 		}
 	}
 	if err := b.read(ctx); err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		b.apply(e)
+		if e.Event.Kind != schemas.KindRejected {
+			b.apply(e)
+		}
 	}
 	return b, nil
 }
 
-func (b *batch) add(key string, partition int, isRef bool) {
+// paced tells whether an event may change its provider's velocity.
+func (e Entry) paced() bool {
+	if e.Event.Kind == schemas.KindStopped || e.Event.Kind == schemas.KindStarted {
+		return true
+	}
+	return e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Velocity != nil && touchesPayment(e)
+}
+
+// keyOf names what an event changes of a subject.
+func (s *Store) keyOf(of subject, e Entry) (key string, partition int) {
+	switch of {
+	case aPayment:
+		return s.paymentKey(e.Event.Provider, e.Event.Payment.Reference)
+	case aProvider:
+		return s.velocityKey(e.Event.Provider)
+	}
+	return s.recordKey(e.Event.RequestID)
+}
+
+func (b *batch) add(of subject, e Entry) {
+	key, partition := b.store.keyOf(of, e)
 	if b.changes[key] == nil {
-		c := &change{partition: partition, key: key, isRef: isRef}
+		c := &change{partition: partition, key: key, of: of}
 		b.changes[key] = c
 		b.order = append(b.order, c)
 	}
+}
+
+func (b *batch) change(of subject, e Entry) *change {
+	key, _ := b.store.keyOf(of, e)
+	return b.changes[key]
 }
 
 func (b *batch) read(ctx context.Context) error {
@@ -72,57 +129,85 @@ func (b *batch) read(ctx context.Context) error {
 	pipe := b.store.rdb.Pipeline()
 	reads := make([]*redis.SliceCmd, len(b.order))
 	for i, c := range b.order {
-		if c.isRef {
-			reads[i] = pipe.HMGet(ctx, c.key, recordFields...)
-		} else {
-			reads[i] = pipe.HMGet(ctx, c.key, paymentFields...)
-		}
+		reads[i] = pipe.HMGet(ctx, c.key, fieldsOf[c.of]...)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}
 	for i, c := range b.order {
-		if c.isRef {
-			c.record = readRecord(reads[i].Val())
-		} else {
-			c.payment = readPayment(reads[i].Val())
-		}
+		c.read(reads[i].Val())
 	}
 	return nil
 }
 
+// unseen tells whether a change's partition has not applied an event yet. Partitions stand apart after a write that
+// reached only some of them.
+func (b *batch) unseen(c *change, e Entry) bool { return e.Seq > b.left[c.partition].Seq }
+
 func (b *batch) apply(e Entry) {
-	if e.Event.RequestID == "" || e.Event.Kind == schemas.KindRejected {
+	if e.Event.RequestID == "" {
+		if c := b.change(aProvider, e); c != nil && b.unseen(c, e) {
+			c.velocity.heard(e)
+			c.touched = true
+		}
 		return
 	}
-	key, partition := b.store.recordKey(e.Event.RequestID)
-	record := b.changes[key]
-	if e.Seq > b.left[partition].Seq {
-		b.applyRecord(record, e)
+	c := b.change(aRefund, e)
+	if b.unseen(c, e) && !b.applyRecord(c, e) {
+		return
 	}
-	if e.Event.Kind == schemas.KindDispatched && record.record.State.Settled() && record.record.Last < e.Seq {
+	if e.Event.Kind == schemas.KindDispatched && c.record.State.Settled() && c.record.Last < e.Seq {
 		return // an intent after the refund's own outcome must hold nothing: no outcome would end it
 	}
-	if key, partition, ok := b.store.paymentOf(e); ok && e.Seq > b.left[partition].Seq {
-		c := b.changes[key]
-		if next, touched := c.payment.apply(e); touched {
-			c.payment, c.touched, c.ended = next, true, e.Event.OccurredAt
-		}
+	if touchesPayment(e) {
+		b.applyPayment(e)
 	}
 }
 
-func (b *batch) applyRecord(c *change, e Entry) {
+func (b *batch) applyPayment(e Entry) {
+	c := b.change(aPayment, e)
+	pace := func() bool { return !e.paced() || b.admit(e) }
+	if !b.unseen(c, e) {
+		if e.paced() {
+			b.admit(e) // counted, as far as can be told now
+		}
+		return
+	}
+	next, touched := c.payment.apply(e, pace)
+	if !touched {
+		return
+	}
+	c.payment, c.touched, c.ended = next, true, e.Event.OccurredAt
+	asked := e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Kind != NoHold
+	if refund := b.change(aRefund, e); asked && !next.holds(e.Event.RequestID) && b.unseen(refund, e) {
+		refund.record.Denied++
+	}
+}
+
+// admit tells whether the provider's pace lets an intent go ahead. Where that cannot be told any more it does not: then
+// the intent's refund makes another one.
+func (b *batch) admit(e Entry) bool {
+	c := b.change(aProvider, e)
+	if !b.unseen(c, e) {
+		return false
+	}
+	c.touched = true
+	return c.velocity.admit(e)
+}
+
+// applyRecord reports whether the event is legal for its refund.
+func (b *batch) applyRecord(c *change, e Entry) bool {
 	next, legal := c.record.Apply(e)
 	if !legal {
 		b.ignored++
-		return
+		return false
 	}
 	c.record, c.touched = next, true
 	if e.Event.Kind.Outcome() {
 		c.ended = e.Event.OccurredAt
 	}
 	if e.Owner == "" {
-		return
+		return true
 	}
 	switch e.Event.Kind {
 	case schemas.KindDispatched:
@@ -134,6 +219,7 @@ func (b *batch) applyRecord(c *change, e Entry) {
 		c.lease = append(c.lease, "E", e.Owner)
 		c.steps++
 	}
+	return true
 }
 
 // write stores what each partition's records became, and moves every partition's position, also idle ones'.
@@ -174,10 +260,13 @@ func (b *batch) write(where func(partition int) string, to position) ([]position
 func (c *change) arguments(args []any, retain time.Duration) []any {
 	var fields []any
 	settled, clean := false, 0
-	if c.isRef {
+	switch c.of {
+	case aRefund:
 		fields, settled, clean = c.record.fields(), c.record.State.Settled(), c.record.Clean
-	} else {
-		fields, settled = c.payment.fields(), c.payment.Holder == ""
+	case aPayment:
+		fields, settled = []any{paymentField, c.payment.text()}, len(c.payment.Holds) == 0
+	case aProvider:
+		fields = []any{velocityField, c.velocity.text()}
 	}
 	args = append(args, len(fields)/2)
 	args = append(args, fields...)

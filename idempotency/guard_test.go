@@ -14,7 +14,7 @@ func onPayment(reference string) func(*Entry) {
 }
 
 func asksHold(lookedAt uint64) func(*Entry) {
-	return func(e *Entry) { e.Hold = &Hold{LookedAt: lookedAt} }
+	return func(e *Entry) { e.Hold = &Hold{Kind: SoleHold, LookedAt: lookedAt} }
 }
 
 func (s *system) holds(id schemas.RequestID, seq uint64) bool {
@@ -23,7 +23,7 @@ func (s *system) holds(id schemas.RequestID, seq uint64) bool {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return look.Holder == id
+	return look.Holds(id)
 }
 
 // The journal's order decides who holds a payment, and a rebuild decides the same.

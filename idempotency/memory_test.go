@@ -91,7 +91,7 @@ func realistic(i int, k schemas.Kind, held bool) Entry {
 		until := now.Add(50 * time.Second)
 		e.Event.LeaseUntil, e.Event.IdempotencyKey = &until, string(id)
 		if held {
-			e.Hold = &Hold{}
+			e.Hold = &Hold{Kind: SoleHold}
 		}
 		return e
 	}

@@ -220,6 +220,9 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 		return err
 	}
 	p.left = left
+	if !p.anyRebuilding() {
+		p.store.waits.note(left)
+	}
 	p.store.applied.Add(uint64(len(entries)))
 	p.store.ignored.Add(uint64(b.ignored))
 	return nil

@@ -58,20 +58,16 @@ type Entry struct {
 	// Seq is the stream sequence and ID the event id, which is its message id.
 	Seq uint64
 	ID  string
+	// Stored is when the stream stored it, by the server's clock.
+	Stored time.Time
 	// Event is the decoded body. A zero Kind marks an event that could not be read; projecting stops there.
 	Event schemas.Event
 	// Owner is the token of the claim under which the event was written; empty when there was none.
 	Owner string
-	// Hold is set on a dispatched event that asks for the sole hold of its payment.
+	// Hold is what a dispatched event asks of its payment; nil when it asks for nothing and takes its share all the same.
 	Hold *Hold
 	// Trace is the trace context as 25 bytes: trace id, span id, flags; nil when there is none.
 	Trace []byte
-}
-
-// Hold asks for the sole hold of a payment.
-type Hold struct {
-	// LookedAt is the journal position as of which the payment was looked at before the intent.
-	LookedAt uint64
 }
 
 // Record is what the journal says about one refund. It is the fold of its events and nothing else.
@@ -83,6 +79,8 @@ type Record struct {
 	Attempts, Clean int
 	// Deferrals counts deferred events; the provider's idempotency key is derived from it.
 	Deferrals int
+	// Denied counts the attempts that the payment's guard did not let through: no call was made.
+	Denied int
 	// Due is, for deferred, not to be tried before; for parked, when to journal parked again.
 	Due time.Time
 	// Trace is the trace context of the refund's first event, 25 bytes, or nil.
@@ -183,9 +181,11 @@ const (
 	fieldDue       = "u"
 	fieldReversed  = "v"
 	fieldLast      = "q"
+	fieldDenied    = "n"
 )
 
-var recordFields = []string{fieldIdentity, fieldState, fieldClean, fieldDeferrals, fieldDue, fieldReversed, fieldLast}
+var recordFields = []string{fieldIdentity, fieldState, fieldClean, fieldDeferrals, fieldDue, fieldReversed, fieldLast,
+	fieldDenied}
 
 // Parts of the identity field.
 const (
@@ -235,7 +235,7 @@ func readRecord(values []any) Record {
 	if ms := number(4); ms != 0 {
 		r.Due = time.UnixMilli(ms).UTC()
 	}
-	r.Reversed, r.Last = number(5), uint64(number(6))
+	r.Reversed, r.Last, r.Denied = number(5), uint64(number(6)), int(number(7))
 	return r
 }
 
@@ -249,6 +249,7 @@ func (r Record) fields() []any {
 	}
 	add(fieldDeferrals, int64(r.Deferrals))
 	add(fieldReversed, r.Reversed)
+	add(fieldDenied, int64(r.Denied))
 	if !r.Due.IsZero() {
 		out = append(out, fieldDue, r.Due.UnixMilli())
 	}

@@ -39,6 +39,9 @@ func (j *memoryJournal) add(e Entry) uint64 {
 	if e.ID == "" {
 		e.ID = e.Event.ID()
 	}
+	if e.Stored.IsZero() {
+		e.Stored = e.Event.OccurredAt
+	}
 	j.entries = append(j.entries, e)
 	close(j.grown)
 	j.grown = make(chan struct{})

@@ -1,9 +1,10 @@
 package idempotency
 
 import (
+	"context"
 	"crypto/sha256"
 	"embed"
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -17,7 +18,7 @@ import (
 )
 
 // layout is the version of what is stored. Another layout lives under its own namespace and is built anew.
-const layout = 2
+const layout = 3
 
 // Config says how the projection is kept. The zero value of a field means its default.
 type Config struct {
@@ -88,6 +89,7 @@ type Store struct {
 	scripts *batcher
 	gate    *Gate
 	soon    chan struct{}
+	waits   *waits
 	// suspicions counts the looks in a row at which the stream was not as it must be. It belongs to Watch.
 	suspicions int
 
@@ -101,7 +103,12 @@ func New(rdb redis.UniversalClient, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("idempotency settings: %w", err)
 	}
-	return &Store{rdb: rdb, cfg: cfg, scripts: newBatcher(rdb), gate: newGate(cfg), soon: make(chan struct{}, 1)}, nil
+	s := &Store{rdb: rdb, cfg: cfg, scripts: newBatcher(rdb), gate: newGate(cfg), soon: make(chan struct{}, 1)}
+	s.waits = newWaits(cfg.Partitions, s.gate, func(ctx context.Context) ([]position, error) {
+		positions, _, err := s.positions(ctx)
+		return positions, err
+	})
+	return s, nil
 }
 
 // Close ends the coalescing of scripts. Claims fail afterwards. It does not close the client.
@@ -120,6 +127,8 @@ var (
 	leadScript    = loadScript("lead")
 	moveScript    = loadScript("move")
 	intactScript  = loadScript("intact")
+	lookScript    = loadScript("look")
+	rateScript    = loadScript("rate")
 )
 
 func loadScript(name string) *redis.Script {
@@ -143,9 +152,14 @@ func (s *Store) recordKey(id schemas.RequestID) (key string, partition int) {
 
 func (s *Store) paymentKey(p schemas.ProviderName, reference string) (key string, partition int) {
 	sum := sha256.Sum256([]byte(reference))
-	hash := hex.EncodeToString(sum[:16])
+	hash := base64.RawURLEncoding.EncodeToString(sum[:16])
 	partition = s.partition(string(p) + ":" + hash)
 	return s.tag(partition) + ":p:" + string(p) + ":" + hash, partition
+}
+
+func (s *Store) velocityKey(p schemas.ProviderName) (key string, partition int) {
+	partition = s.partition(string(p))
+	return s.tag(partition) + ":v:" + string(p), partition
 }
 
 func (s *Store) posKey(partition int) string     { return s.tag(partition) + ":pos" }

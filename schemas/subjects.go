@@ -32,13 +32,17 @@ const (
 	HeaderPrevious = "Refund-Previous"
 	// HeaderOwner is the owner token of the claim under which an event was written.
 	HeaderOwner = "Refund-Owner"
-	// HeaderHold asks, on a dispatched event, for the sole hold of the payment. Its value is the
-	// journal position at which the payment was looked at: the hold is granted only when no
-	// outcome of the payment was journalled after it.
+	// HeaderHold is what a dispatched event asks of its payment: "share", its amount out of what was captured; a
+	// number, the sole hold, where the number is the journal position at which the payment was looked at; "none",
+	// because no call follows. Without it the call follows unasked.
 	HeaderHold = "Refund-Hold"
+	// HeaderVelocity is, on a dispatched event, what the provider's refunds may come to within windows of time: each
+	// bound as milliseconds:count:micros, 0 for no bound, "~" before those that only report; "-" for a refund that waited
+	// when the provider was last started again.
+	HeaderVelocity = "Refund-Velocity"
 	// HeaderRound counts, on a schedule, the rounds without progress; it only spaces them out.
 	HeaderRound = "Refund-Round"
-	// HeaderSince tells, on the schedule of a notice, when a worker first saw it.
+	// HeaderSince tells, on a schedule, when a worker first saw the notice, or when the command came into its stream.
 	HeaderSince = "Refund-Since"
 
 	HeaderDeadReason = "Refund-Dead-Reason"

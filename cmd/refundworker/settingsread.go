@@ -257,11 +257,7 @@ func readInstance(o *object) (consumer.Instance, reports) {
 		b.number("jitter", &in.Backoff.Jitter)
 		b.finish()
 	}
-	if r := o.object("rate"); r != nil {
-		r.integer("perSecond", &in.PerSecond)
-		r.finish()
-	}
-	o.later("breaker", "velocity")
+	readBrakes(o, &in)
 	a := readAdapter(o, kind, providers.HTTPConfig{Timeout: in.Timeout, Concurrency: in.Concurrency})
 	in.Provider = a.provider
 	o.finish()

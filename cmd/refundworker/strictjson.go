@@ -208,25 +208,6 @@ func (o *object) objects(key string) []*object {
 	return out
 }
 
-// later refuses keys that this version does not honour: passed over in silence they would promise a protection
-// that is not there. Empty values ask for nothing and are fine.
-func (o *object) later(keys ...string) {
-	for _, key := range keys {
-		o.used[key] = true
-		if raw, ok := o.members[key]; ok && !empty(raw) {
-			o.found.add(o.at(key), "not supported by this version; leave it out")
-		}
-	}
-}
-
-func empty(raw json.RawMessage) bool {
-	var compact bytes.Buffer
-	if json.Compact(&compact, raw) != nil {
-		return false
-	}
-	return slices.Contains([]string{"{}", "[]", `""`, "null"}, compact.String())
-}
-
 // finish refuses every member that was not asked for.
 func (o *object) finish() {
 	var unknown []string

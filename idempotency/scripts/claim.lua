@@ -12,7 +12,7 @@ if pos < 0 or pos < tonumber(ARGV[4]) then
   return {'NOT_READY', now, pos, 0, 0}
 end
 
-local r = redis.call('HMGET', KEYS[1], 'f', 's', 'c', 'd', 'u', 'v', 'q', 'o', 'l', 'b', 'y', 'x')
+local r = redis.call('HMGET', KEYS[1], 'f', 's', 'c', 'd', 'u', 'v', 'q', 'o', 'l', 'b', 'y', 'x', 'n')
 local journalled = r[7]
 if not journalled and ARGV[6] == '1' and string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)') ~= at[2] then
   return {'NOT_READY', now, pos, 0, 0}
@@ -28,8 +28,8 @@ if told <= pos then told = 0 end
 local function answer(name, untilms)
   local out = {name, now, pos, math.max(attempts, clean) + 1, untilms}
   for i = 1, 6 do out[5 + i] = r[i] or '' end
-  out[12] = journalled or '0'
-  out[13] = string.format('%d', told)
+  out[12], out[13] = journalled or '0', r[13] or ''
+  out[14] = string.format('%d', told)
   return out
 end
 

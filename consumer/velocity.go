@@ -1,0 +1,104 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"refundworker/idempotency"
+	"refundworker/schemas"
+)
+
+// velocityEvery is the time between two looks at whether providers are stopped.
+const velocityEvery = 250 * time.Millisecond
+
+// velocityWatch is what this worker last saw of a provider's velocity stop. It is safe for concurrent use.
+type velocityWatch struct {
+	mu   sync.Mutex
+	seen idempotency.VelocityLook
+}
+
+// look is what was seen last.
+func (w *velocityWatch) look() idempotency.VelocityLook {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen
+}
+
+// take takes in a look and returns the one before.
+func (w *velocityWatch) take(seen idempotency.VelocityLook) idempotency.VelocityLook {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.seen
+	w.seen = seen
+	return before
+}
+
+// pace is what the next intent says of the provider's bounds; nil where it has none. What waited when the provider was
+// last started again has been looked at by a person: it is not counted any more.
+func (p *processor) pace(d *delivery) *idempotency.Pace {
+	if len(p.in.Velocity) == 0 {
+		return nil
+	}
+	var pace idempotency.Pace
+	for _, v := range p.in.Velocity {
+		if v.Currency == "" || v.Currency == d.command.Amount.Currency {
+			pace.Bounds = append(pace.Bounds, idempotency.Bound{Window: v.Window, Count: v.Count, Micros: v.Micros, DryRun: v.DryRun})
+		}
+	}
+	if len(pace.Bounds) == 0 || d.arrived.Before(p.velocity.look().Started) {
+		return &idempotency.Pace{Exempt: true}
+	}
+	return &pace
+}
+
+// watchVelocity keeps every instance's stop in view, until ctx ends.
+func (w *Worker) watchVelocity(ctx context.Context) {
+	for ctx.Err() == nil {
+		for _, p := range w.processors {
+			_ = p.stopped(ctx) // it is looked at again in a moment
+		}
+		_ = pause(ctx, velocityEvery)
+	}
+}
+
+// stopped tells whether the provider is stopped. A stop that the journal's order has decided is journalled: whoever
+// does so first, its number is the same.
+func (p *processor) stopped(ctx context.Context) bool {
+	look, err := p.store.LookVelocity(ctx, p.in.Name)
+	if err != nil {
+		return p.velocity.look().Stopped
+	}
+	before := p.velocity.take(look)
+	switch {
+	case look.Stopped && !before.Stopped:
+		p.obs.log.ErrorContext(ctx, "the provider is stopped: its refunds came too fast. Nothing goes ahead until an operator "+
+			"starts it again", "provider", string(p.in.Name), "currency", string(look.Currency), "window", look.Window.String())
+	case before.Stopped && !look.Stopped:
+		p.obs.log.InfoContext(ctx, "the provider was started again", "provider", string(p.in.Name))
+	}
+	if look.Dry > before.Dry {
+		p.obs.log.WarnContext(ctx, "refunds come faster than a bound that only reports", "provider", string(p.in.Name),
+			"intents", look.Dry)
+	}
+	if look.Stopped && !look.Said {
+		p.sayStopped(ctx, look)
+	}
+	return look.Stopped
+}
+
+// sayStopped journals the stop. What fails is tried again with the next look.
+func (p *processor) sayStopped(ctx context.Context, look idempotency.VelocityLook) {
+	if p.mayCall() != nil { // the journal is not to be relied on now
+		return
+	}
+	out, err := p.outgoing(schemas.Event{Kind: schemas.KindStopped, Provider: p.in.Name, OccurredAt: time.Now(),
+		Reason: schemas.ReasonVelocityStop, N: look.Stop + 1, CurrencyCode: look.Currency, Window: look.Window.String()},
+		entryHeaders{})
+	if err == nil {
+		_, err = p.send(ctx, &delivery{}, out)
+	}
+	if err != nil {
+		p.obs.log.WarnContext(ctx, "stop not journalled, tried again", "provider", string(p.in.Name), "error", err.Error())
+	}
+}

@@ -1,0 +1,79 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"refundworker/schemas"
+)
+
+// PaymentLook is what was seen of a payment.
+type PaymentLook struct {
+	seen payment
+	// At is the journal position as of which this was so.
+	At uint64
+}
+
+// Captured is the captured amount that binds the payment's refunds, and whether it is known.
+func (l PaymentLook) Captured() (schemas.Money, bool) {
+	return schemas.Money{Micros: l.seen.Captured, Currency: l.seen.Currency}, l.seen.Captured != 0
+}
+
+// Refunded tells whether a refund of the payment ever succeeded, or it was voided.
+func (l PaymentLook) Refunded() bool { return l.seen.Once }
+
+// Known tells whether any event ever touched the payment. For whoever journalled an intent for it, an unknown payment
+// means that Redis has lost it.
+func (l PaymentLook) Known() bool { return l.seen.Last != 0 }
+
+// Ended is the sequence of the last outcome or reversal of one of the payment's refunds; 0 when there was none.
+func (l PaymentLook) Ended() uint64 { return l.seen.Ended }
+
+// Holds tells whether a refund has its hold.
+func (l PaymentLook) Holds(id schemas.RequestID) bool { return l.seen.holds(id) }
+
+// Judge says what the payment has left for a refund.
+func (l PaymentLook) Judge(a Asked) Verdict { return l.seen.judge(a) }
+
+// LookPayment tells what a payment has left. It answers ErrNotReady when the projection is not there, or was further on
+// before. One round trip, shared with claims.
+func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, reference string) (PaymentLook, error) {
+	key, partition := s.paymentKey(p, reference)
+	reply, err := s.scripts.do(ctx, lookScript, []string{key, s.posKey(partition)}, paymentField,
+		s.gate.floorOf(partition), s.mayEvict())
+	if err != nil {
+		return PaymentLook{}, fmt.Errorf("look at payment: %w", err)
+	}
+	values, _ := reply.([]any)
+	if len(values) != 2 {
+		return PaymentLook{}, fmt.Errorf("look at payment: %w: %s", ErrNotReady, ProjectionMissing)
+	}
+	at, _ := values[0].(int64)
+	text, _ := values[1].(string)
+	return PaymentLook{seen: readPayment(text), At: uint64(at)}, nil
+}
+
+// AwaitPayment looks at a payment once the event at seq is applied. A hold, once granted, ends only with the
+// refund's own outcome: a refund that does not hold the payment then, while no outcome came after seq, was
+// never granted it by an event up to seq.
+func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, reference string,
+	seq uint64) (PaymentLook, error) {
+	_, partition := s.paymentKey(p, reference)
+	for {
+		if err := s.waits.until(ctx, partition, seq); err != nil {
+			return PaymentLook{}, fmt.Errorf("wait for the payment's hold: %w", err)
+		}
+		look, err := s.LookPayment(ctx, p, reference)
+		if err != nil {
+			return PaymentLook{}, err
+		}
+		if look.At >= seq {
+			return look, nil
+		}
+		s.waits.forget(partition) // Redis has lost what it had
+	}
+}
+
+// errStopped ends waits of a worker that must not go on: nothing is applied any more.
+var errStopped = errors.New("the worker is stopped")

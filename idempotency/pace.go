@@ -1,0 +1,223 @@
+package idempotency
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"refundworker/schemas"
+)
+
+// Pace is what a provider's refunds in one currency may come to, as an intent carries it.
+type Pace struct {
+	// Exempt is set for a refund that waited when an operator last let the provider go on: it is not counted.
+	Exempt bool
+	Bounds []Bound
+}
+
+// Bound is one bound on the refunds begun within any window of time.
+type Bound struct {
+	Window time.Duration
+	// Count and Micros bound how many refunds go ahead and what they come to; 0 does not.
+	Count  int
+	Micros int64
+	// DryRun only counts how often the bound would have been passed.
+	DryRun bool
+}
+
+// String is the form in which an intent carries it: each bound as milliseconds, count and micros, "~" before those of a
+// dry run; "-" for none.
+func (p Pace) String() string {
+	if p.Exempt || len(p.Bounds) == 0 {
+		return "-"
+	}
+	texts := make([]string, len(p.Bounds))
+	for i, b := range p.Bounds {
+		texts[i] = fmt.Sprintf("%d:%d:%d", b.Window.Milliseconds(), b.Count, b.Micros)
+		if b.DryRun {
+			texts[i] = "~" + texts[i]
+		}
+	}
+	return strings.Join(texts, ",")
+}
+
+// ParsePace reads what String wrote. It reports false for anything else.
+func ParsePace(text string) (Pace, bool) {
+	if text == "-" {
+		return Pace{Exempt: true}, true
+	}
+	var p Pace
+	for part := range strings.SplitSeq(text, ",") {
+		rest, dry := strings.CutPrefix(part, "~")
+		numbers := strings.Split(rest, ":")
+		if len(numbers) != 3 {
+			return Pace{}, false
+		}
+		var n [3]int64
+		for i, number := range numbers {
+			var err error
+			if n[i], err = strconv.ParseInt(number, 10, 64); err != nil || n[i] < 0 {
+				return Pace{}, false
+			}
+		}
+		window := time.Duration(n[0]) * time.Millisecond
+		if window < windowParts*time.Millisecond || window > maxWindow {
+			return Pace{}, false
+		}
+		p.Bounds = append(p.Bounds, Bound{Window: window, Count: int(n[1]), Micros: n[2], DryRun: dry})
+	}
+	return p, true
+}
+
+const (
+	// windowParts is how many parts a window has. It moves on by one of them at a time, so that it is never shorter than
+	// it should be, and at most one part longer.
+	windowParts = 60
+	maxWindow   = 366 * 24 * time.Hour
+)
+
+// velocity is what the journal says about how fast a provider's refunds go, and whether they may go on. It is the fold
+// of the provider's intents, stops and starts and nothing else.
+type velocity struct {
+	// Stop is the number of the last stop journalled; Since the sequence since which nothing goes ahead, 0 while
+	// refunds do. A bound that was passed stops them at once, and the event that says so follows.
+	Stop   int    `json:"n,omitempty"`
+	Since  uint64 `json:"s,omitempty"`
+	Passed *bound `json:"p,omitempty"`
+	// Said is set while the stop that holds is journalled.
+	Said bool `json:"e,omitempty"`
+	// Started is when the provider was last let go on, in Unix milliseconds.
+	Started int64 `json:"a,omitempty"`
+	// Dry counts the intents that passed a bound of a dry run.
+	Dry     int             `json:"d,omitempty"`
+	Windows map[bound]parts `json:"w,omitempty"`
+}
+
+// bound names a window of one currency.
+type bound struct {
+	currency schemas.Currency
+	window   time.Duration
+}
+
+// MarshalText is part of encoding.TextMarshaler.
+func (b bound) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%s/%d", b.currency, b.window.Milliseconds()), nil
+}
+
+// UnmarshalText is part of encoding.TextUnmarshaler.
+func (b *bound) UnmarshalText(text []byte) error {
+	currency, ms, _ := strings.Cut(string(text), "/")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	b.currency, b.window = schemas.Currency(currency), time.Duration(n)*time.Millisecond
+	return err
+}
+
+// parts are the parts of one window that are not empty.
+type parts []part
+
+// part is the refunds of a sixtieth of a window: its number since 1970, how many, and what they come to.
+type part struct {
+	Number int64 `json:"i"`
+	Count  int   `json:"n"`
+	Micros int64 `json:"m"`
+}
+
+func partNumber(at time.Time, window time.Duration) int64 {
+	return at.UnixMilli() / (window.Milliseconds() / windowParts)
+}
+
+// within drops the parts that a window ending at a time has left behind, and sums the others. What a clock that was
+// ahead has counted is among them.
+func (p parts) within(at time.Time, window time.Duration) (kept parts, count int, micros int64) {
+	now := partNumber(at, window)
+	for _, part := range p {
+		if part.Number < now-windowParts {
+			continue
+		}
+		kept = append(kept, part)
+		count, micros = count+part.Count, plus(micros, part.Micros)
+	}
+	return kept, count, micros
+}
+
+// add counts one refund.
+func (p parts) add(at time.Time, window time.Duration, micros int64) parts {
+	now := partNumber(at, window)
+	for i := range p {
+		if p[i].Number == now {
+			p[i].Count, p[i].Micros = p[i].Count+1, plus(p[i].Micros, micros)
+			return p
+		}
+	}
+	return append(p, part{now, 1, micros})
+}
+
+// admit tells whether an intent may go ahead, and counts it. The first one that passes a bound stops the provider.
+func (v *velocity) admit(e Entry) bool {
+	pace := e.Hold.Velocity
+	if pace == nil {
+		return true
+	}
+	if v.Since != 0 {
+		return false
+	}
+	amount, at := *e.Event.Amount, e.Stored
+	if v.Windows == nil {
+		v.Windows = map[bound]parts{}
+	}
+	dry := false
+	for _, b := range pace.Bounds {
+		key := bound{amount.Currency, b.Window}
+		kept, count, micros := v.Windows[key].within(at, b.Window)
+		v.Windows[key] = kept
+		passed := b.Count > 0 && count >= b.Count || b.Micros > 0 && plus(micros, amount.Micros) > b.Micros
+		if passed && !b.DryRun {
+			v.Since, v.Passed, v.Said = e.Seq, &key, false
+			return false
+		}
+		dry = dry || passed
+	}
+	counted := map[bound]bool{}
+	for _, b := range pace.Bounds {
+		key := bound{amount.Currency, b.Window}
+		if !counted[key] {
+			v.Windows[key], counted[key] = v.Windows[key].add(at, b.Window, amount.Micros), true
+		}
+	}
+	if dry {
+		v.Dry++
+	}
+	return true
+}
+
+// heard folds a stop or a start in.
+func (v *velocity) heard(e Entry) {
+	switch n := e.Event.N; {
+	case e.Event.Kind == schemas.KindStopped && n > v.Stop:
+		v.Stop, v.Said = n, true
+		if v.Since == 0 {
+			v.Since = e.Seq
+		}
+	case e.Event.Kind == schemas.KindStarted && n == v.Stop && v.Said:
+		*v = velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry}
+	}
+}
+
+const velocityField = "v"
+
+func (v velocity) text() string {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // it is made of numbers and texts
+	}
+	return string(out)
+}
+
+// readVelocity is text's opposite; no text is a provider about which nothing is known.
+func readVelocity(text string) velocity {
+	var v velocity
+	_ = json.Unmarshal([]byte(text), &v) // only text writes what is read here
+	return v
+}

@@ -1,0 +1,238 @@
+package idempotency
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"refundworker/schemas"
+)
+
+// payment is what the journal says about one payment: what was captured, what went back, and whose refunds may still
+// take from it. It is the fold of its refunds' events and nothing else.
+type payment struct {
+	// Currency is that of the first refund seen. Amounts in another one are not counted.
+	Currency schemas.Currency
+	// Captured is what the first command that named it says, in micros; 0 while it is not known.
+	Captured int64
+	// Refunded is what succeeded and was cancelled, less what was reversed.
+	Refunded int64
+	// Once is set when a refund of it ever succeeded, or it was voided.
+	Once bool
+	// Holds are the refunds that may move money and have not ended, oldest first.
+	Holds []hold
+	// Ended is the sequence of the last outcome or reversal of one of its refunds, Last of the last event applied.
+	Ended, Last uint64
+}
+
+// hold is a refund's share of its payment, from the intent that got it to the refund's outcome.
+type hold struct {
+	id     schemas.RequestID
+	micros int64
+}
+
+// HoldKind says what an intent asks of its payment.
+type HoldKind string
+
+// Kinds of holds.
+const (
+	// ShareHold asks for the refund's amount out of what was captured.
+	ShareHold HoldKind = "share"
+	// SoleHold asks, besides, that no other refund of the payment is at work.
+	SoleHold HoldKind = "sole"
+	// NoHold asks for nothing: no call follows the intent, which only takes the attempt's number.
+	NoHold HoldKind = "none"
+)
+
+// Hold is what an intent asks of its payment. No call is made before it is granted. An intent without one is not
+// guarded: its call follows at once, so it takes its share unasked.
+type Hold struct {
+	Kind HoldKind
+	// LookedAt is, for a sole hold, the journal position as of which the payment was looked at before the intent: what
+	// was seen then must still stand.
+	LookedAt uint64
+	// Velocity is what the provider's refunds may come to; nil when they are not bounded.
+	Velocity *Pace
+}
+
+// Verdict says what a payment has left for a refund.
+type Verdict string
+
+// Verdicts.
+const (
+	// Fits: there is room, or the refund has its hold already.
+	Fits Verdict = "fits"
+	// Held: there would be room, but for other refunds that are at work.
+	Held Verdict = "held"
+	// Exceeds: there is no room, whatever becomes of the refunds that are at work.
+	Exceeds Verdict = "exceeds"
+	// Contradicts: another captured amount was named before.
+	Contradicts Verdict = "contradicts"
+)
+
+// Asked is a refund as its payment is asked for it.
+type Asked struct {
+	ID     schemas.RequestID
+	Amount schemas.Money
+	// Captured is the captured amount that the refund's command names; nil when it names none.
+	Captured *schemas.Money
+	// Sole is set where only one refund of a payment may run.
+	Sole bool
+}
+
+// judge is the guard's one rule, for the fold and for whoever looks before asking.
+func (p payment) judge(a Asked) Verdict {
+	others := int64(0)
+	for _, h := range p.Holds {
+		if h.id == a.ID {
+			return Fits
+		}
+		others = plus(others, h.micros)
+	}
+	if p.Captured != 0 {
+		switch {
+		case a.Captured != nil && (a.Captured.Micros != p.Captured || a.Captured.Currency != p.Currency):
+			return Contradicts
+		case a.Amount.Currency != p.Currency || plus(p.Refunded, a.Amount.Micros) > p.Captured:
+			return Exceeds
+		case plus(plus(p.Refunded, others), a.Amount.Micros) > p.Captured:
+			return Held
+		}
+	}
+	if a.Sole && len(p.Holds) > 0 {
+		return Held
+	}
+	return Fits
+}
+
+// plus adds amounts that are not negative. What does not fit is more than any payment.
+func plus(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// intend folds an intent in: it may be the first to name what was captured, and gets its hold where there is room and
+// the provider's pace allows it.
+func (p payment) intend(e Entry, pace func() bool) payment {
+	asked := Asked{ID: e.Event.RequestID, Amount: *e.Event.Amount, Captured: e.Event.Payment.Amount,
+		Sole: e.Hold != nil && e.Hold.Kind == SoleHold}
+	if p.Currency == "" {
+		p.Currency = asked.Amount.Currency
+	}
+	if p.Captured == 0 && asked.Captured != nil && asked.Captured.Currency == p.Currency {
+		p.Captured = asked.Captured.Micros
+	}
+	if p.holds(asked.ID) {
+		return p
+	}
+	switch {
+	case e.Hold == nil: // it is called whatever stands here
+	case e.Hold.Kind == NoHold, p.judge(asked) != Fits, asked.Sole && p.Ended > e.Hold.LookedAt, !pace():
+		return p
+	}
+	share := asked.Amount.Micros
+	if asked.Amount.Currency != p.Currency {
+		share = 0
+	}
+	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, share})
+	return p
+}
+
+// end folds an outcome in.
+func (p payment) end(e Entry) payment {
+	p.Holds = slices.DeleteFunc(slices.Clone(p.Holds), func(h hold) bool { return h.id == e.Event.RequestID })
+	p.Ended = e.Seq
+	if e.Event.Kind == schemas.KindFailed {
+		return p
+	}
+	p.Once = true
+	if amount := e.Event.Amount; amount != nil {
+		if p.Currency == "" {
+			p.Currency = amount.Currency
+		}
+		if amount.Currency == p.Currency {
+			p.Refunded = plus(p.Refunded, amount.Micros)
+		}
+	}
+	return p
+}
+
+// reverse gives back what a reversal took back. It never gives back more than was counted: what is older may have
+// aged out.
+func (p payment) reverse(e Entry) payment {
+	p.Ended = e.Seq
+	if r := e.Event.Reversal; r != nil && r.Amount.Currency == p.Currency {
+		p.Refunded = max(p.Refunded-r.Amount.Micros, 0)
+	}
+	return p
+}
+
+func (p payment) holds(id schemas.RequestID) bool {
+	return slices.ContainsFunc(p.Holds, func(h hold) bool { return h.id == id })
+}
+
+// apply folds one event that is legal for its refund. It reports whether anything changed.
+func (p payment) apply(e Entry, pace func() bool) (payment, bool) {
+	kind := e.Event.Kind
+	if e.Seq <= p.Last || kind == schemas.KindFailed && p.Last == 0 {
+		return p, false
+	}
+	switch {
+	case kind == schemas.KindDispatched:
+		p = p.intend(e, pace)
+	case kind.Outcome():
+		p = p.end(e)
+	case kind == schemas.KindReversed:
+		p = p.reverse(e)
+	}
+	p.Last = e.Seq
+	return p, true
+}
+
+// touchesPayment tells whether an event may change its payment.
+func touchesPayment(e Entry) bool {
+	kind := e.Event.Kind
+	return e.Event.Payment != nil && (kind.Outcome() || kind == schemas.KindReversed ||
+		kind == schemas.KindDispatched && e.Event.Amount != nil)
+}
+
+// paymentField is where a payment is stored, as one text: each field costs bytes of its own.
+const paymentField = "p"
+
+const paymentBase = 36
+
+// text is how a payment is stored: currency, captured, refunded, once, ended, last, and each hold.
+func (p payment) text() string {
+	once := uint64(0)
+	if p.Once {
+		once = 1
+	}
+	out := []byte(p.Currency)
+	for _, n := range []uint64{uint64(p.Captured), uint64(p.Refunded), once, p.Ended, p.Last} {
+		out = strconv.AppendUint(append(out, ' '), n, paymentBase)
+	}
+	for _, h := range p.Holds {
+		out = append(append(append(out, ' '), h.id...), '=')
+		out = strconv.AppendUint(out, uint64(h.micros), paymentBase)
+	}
+	return string(out)
+}
+
+// readPayment is text's opposite; no text is a payment of which nothing is known.
+func readPayment(text string) payment {
+	parts := strings.Split(text, " ")
+	if len(parts) < 6 {
+		return payment{}
+	}
+	number := func(text string) uint64 { n, _ := strconv.ParseUint(text, paymentBase, 64); return n }
+	p := payment{Currency: schemas.Currency(parts[0]), Captured: int64(number(parts[1])),
+		Refunded: int64(number(parts[2])), Once: parts[3] == "1", Ended: number(parts[4]), Last: number(parts[5])}
+	for _, part := range parts[6:] {
+		id, micros, _ := strings.Cut(part, "=")
+		p.Holds = append(p.Holds, hold{schemas.RequestID(id), int64(number(micros))})
+	}
+	return p
+}

@@ -1,0 +1,75 @@
+package idempotency
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"refundworker/schemas"
+)
+
+// VelocityLook is what was seen of a provider's pace.
+type VelocityLook struct {
+	// Stopped is set while nothing goes ahead; Said when the event that says so is journalled, and Stop is its number.
+	// Else Stop is the number of the last one.
+	Stopped, Said bool
+	Stop          int
+	// Currency and Window are the bound that was passed; empty when a stop was not caused by one.
+	Currency schemas.Currency
+	Window   time.Duration
+	// Started is when the provider was last let go on; the zero time when it never was.
+	Started time.Time
+	// Dry counts the intents that passed a bound of a dry run since the journal began.
+	Dry int
+	// Windows are the windows that are not empty.
+	Windows []WindowLook
+}
+
+// WindowLook is what one window holds.
+type WindowLook struct {
+	Currency schemas.Currency
+	Window   time.Duration
+	Count    int
+	Micros   int64
+}
+
+// LookVelocity tells how fast a provider's refunds go and whether they may go on. It answers ErrNotReady as LookPayment
+// does.
+func (s *Store) LookVelocity(ctx context.Context, p schemas.ProviderName) (VelocityLook, error) {
+	key, partition := s.velocityKey(p)
+	reply, err := s.scripts.do(ctx, lookScript, []string{key, s.posKey(partition)}, velocityField,
+		s.gate.floorOf(partition), s.mayEvict())
+	if err != nil {
+		return VelocityLook{}, fmt.Errorf("look at the velocity of %s: %w", p, err)
+	}
+	values, _ := reply.([]any)
+	if len(values) != 2 {
+		return VelocityLook{}, fmt.Errorf("look at the velocity of %s: %w: %s", p, ErrNotReady, ProjectionMissing)
+	}
+	text, _ := values[1].(string)
+	return readVelocity(text).look(time.Now()), nil
+}
+
+func (v velocity) look(now time.Time) VelocityLook {
+	l := VelocityLook{Stopped: v.Since != 0, Said: v.Said, Stop: v.Stop, Dry: v.Dry}
+	if v.Passed != nil {
+		l.Currency, l.Window = v.Passed.currency, v.Passed.window
+	}
+	if v.Started != 0 {
+		l.Started = time.UnixMilli(v.Started).UTC()
+	}
+	for key, parts := range v.Windows {
+		if _, count, micros := parts.within(now, key.window); count > 0 {
+			l.Windows = append(l.Windows, WindowLook{key.currency, key.window, count, micros})
+		}
+	}
+	slices.SortFunc(l.Windows, func(a, b WindowLook) int {
+		if a.Currency != b.Currency {
+			return strings.Compare(string(a.Currency), string(b.Currency))
+		}
+		return int(a.Window - b.Window)
+	})
+	return l
+}
