@@ -73,10 +73,12 @@ func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (Decision, b
 // passGuard waits until the own intent is applied and tells whether it was granted what it asked for.
 func (p *processor) passGuard(ctx context.Context, d *delivery, before preparation, seq uint64) (Decision, bool) {
 	if before.hold != nil {
+		began := time.Now()
 		look, err := p.awaitPayment(ctx, d, seq)
 		if err != nil {
 			return p.situation(d).undo(scheduleFloor, err.Error()), true
 		}
+		p.obs.waited(ctx, p.in.Name, began)
 		if !look.Holds(d.command.RequestID) {
 			return p.denied(ctx, d, look, seq), true
 		}

@@ -128,7 +128,10 @@ func TestRoomComesBackWithAFailure(t *testing.T) {
 func TestACopyWithAnotherCapturedAmountChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"unavailable", "unavailable", "succeeded"}},
-		func(c *consumer.Config) { c.Instances[0].Backoff.Initial = 3 * time.Second; c.Instances[0].Backoff.Max = 3 * time.Second })
+		func(c *consumer.Config) {
+			c.Instances[0].Backoff.Initial = 3 * time.Second
+			c.Instances[0].Backoff.Max = 3 * time.Second
+		})
 	f.start()
 	f.publish(of("p", "one", 100, 60))
 	f.eventually("the first attempt", func() error { return f.reached("one", schemas.KindDispatched) })

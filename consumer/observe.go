@@ -44,11 +44,15 @@ const (
 	metricReady          = "refund.ready"
 	metricRecreated      = "refund.consumer.recreated"
 	metricBreaker        = "refund.breaker.state"
+	metricStopped        = "refund.velocity.stopped"
+	metricPassed         = "refund.velocity.passed"
+	metricGuardWait      = "refund.guard.wait"
 	attrProvider         = "provider"
 	attrDisposition      = "disposition"
 	attrKind             = "kind"
 	attrResult           = "result"
 	attrReason           = "reason"
+	attrMode             = "mode"
 	attrState            = "state"
 	attrRequestID        = "refund.request_id"
 	attrPaymentReference = "refund.payment_reference"
@@ -65,6 +69,7 @@ const (
 
 var (
 	callBuckets   = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
+	waitBuckets   = []float64{.001, .002, .003, .005, .0075, .01, .015, .025, .05, .1, .25, .5, 1, 5, 30}
 	settleBuckets = []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400, 604800}
 )
 
@@ -99,7 +104,7 @@ type observer struct {
 
 	commands, notices, events, claims, dead, recreated metric.Int64Counter
 	inflight                                           metric.Int64UpDownCounter
-	processing, settling                               metric.Float64Histogram
+	processing, settling, guardWait                    metric.Float64Histogram
 }
 
 var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
@@ -126,6 +131,7 @@ func newObserver(t Telemetry, store *idempotency.Store, readiness func() []strin
 	o.dead = counter(metricDead, "{message}", "Dead letters stored.")
 	o.recreated = counter(metricRecreated, "{consumer}", "Durable consumers made anew because they stalled or were gone.")
 	o.processing = histogram(metricProcess, "From receive to the end of a delivery.", callBuckets)
+	o.guardWait = histogram(metricGuardWait, "From an intent to the verdict of its payment's guard.", waitBuckets)
 	o.settling = histogram(metricSettle, "From requestedAt to the outcome.", settleBuckets)
 	var err error
 	o.inflight, err = meter.Int64UpDownCounter(metricInflight, metric.WithUnit("{delivery}"),
@@ -296,6 +302,10 @@ func (o *observer) published(ctx context.Context, e schemas.Event) {
 	if e.Kind.Outcome() && e.RequestedAt != nil {
 		o.settling.Record(ctx, e.OccurredAt.Sub(*e.RequestedAt).Seconds(), attrs)
 	}
+}
+
+func (o *observer) waited(ctx context.Context, in schemas.ProviderName, began time.Time) {
+	o.guardWait.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(attribute.String(attrProvider, string(in))))
 }
 
 func (o *observer) buried(ctx context.Context, in schemas.ProviderName, reason schemas.Reason) {

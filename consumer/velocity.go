@@ -2,8 +2,13 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"refundworker/idempotency"
 	"refundworker/schemas"
@@ -70,6 +75,11 @@ func (p *processor) stopped(ctx context.Context) bool {
 		return p.velocity.look().Stopped
 	}
 	before := p.velocity.take(look)
+	if look.Stopped {
+		p.brakes.stop()
+	} else {
+		p.brakes.start()
+	}
 	switch {
 	case look.Stopped && !before.Stopped:
 		p.obs.log.ErrorContext(ctx, "the provider is stopped: its refunds came too fast. Nothing goes ahead until an operator "+
@@ -100,5 +110,30 @@ func (p *processor) sayStopped(ctx context.Context, look idempotency.VelocityLoo
 	}
 	if err != nil {
 		p.obs.log.WarnContext(ctx, "stop not journalled, tried again", "provider", string(p.in.Name), "error", err.Error())
+	}
+}
+
+// measureVelocity measures what the journal says of each provider's velocity: every worker tells the same.
+func measureVelocity(t Telemetry, processors []*processor) {
+	meter := t.Meters.Meter(telemetryScope)
+	stopped, err1 := meter.Int64ObservableGauge(metricStopped,
+		metric.WithDescription("1 while a provider is stopped because its refunds came too fast."))
+	passed, err2 := meter.Int64ObservableCounter(metricPassed, metric.WithUnit("{time}"),
+		metric.WithDescription("How often a bound on a provider's velocity was passed: stops, and intents in a dry run."))
+	_, err3 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, p := range processors {
+			look, provider := p.velocity.look(), attribute.String(attrProvider, string(p.in.Name))
+			value := int64(0)
+			if look.Stopped {
+				value = 1
+			}
+			o.ObserveInt64(stopped, value, metric.WithAttributes(provider))
+			o.ObserveInt64(passed, int64(look.Stop), metric.WithAttributes(provider, attribute.String(attrMode, "stop")))
+			o.ObserveInt64(passed, int64(look.Dry), metric.WithAttributes(provider, attribute.String(attrMode, "dry_run")))
+		}
+		return nil
+	}, stopped, passed)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		otel.Handle(err) // the instruments still work, measuring nothing
 	}
 }

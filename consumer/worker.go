@@ -64,6 +64,7 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 				subject: subjects.RetryNotices(in.Name), slots: retries, handle: p.settle}))
 	}
 	watchBreakers(t, w.breakers)
+	measureVelocity(t, w.processors)
 	return w, nil
 }
 

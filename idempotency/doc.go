@@ -13,6 +13,15 @@
 // journal accepts one. That fence is what keeps money from moving twice; a lease that is lost, stolen or
 // overrun only wastes a round.
 //
+// # A payment's guard, and a provider's pace
+//
+// The same fold decides what a payment has left. An intent gets its refund's share, its hold, where the captured amount
+// leaves room after what was refunded and what others hold, and where nobody else is at work if the provider takes one
+// refund at a time. The order of the journal decides, so every worker and every rebuild come to the same answer:
+// whoever waits until its own intent is applied, and calls only when it has its hold, never refunds more than was
+// captured. A hold ends with its refund's outcome and with nothing else. In the same step a provider's bounds on how
+// fast refunds may go are counted; the intent that passes one stops the provider until an operator starts it again.
+//
 // # States of a refund
 //
 //	(nothing) ─► dispatched ─► succeeded | cancelled ─► (reversed is counted, the state stays)
@@ -32,7 +41,7 @@
 //	after the intent       dispatched in the journal: whoever claims next finds DOUBT and looks up
 //	during the call        the same
 //	after the outcome      SETTLED for whoever comes next
-//	Redis lost anywhere    NOT_READY until the journal is read again; leases come back with their events
+//	Redis lost anywhere    NOT_READY until the journal is read again; leases and holds come back with their events
 //
 // # What it does not do
 //

@@ -1,0 +1,156 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/schemas"
+)
+
+// What an operator does beside the workers: it needs the event stream and neither Redis nor a provider.
+
+// VelocityStop is the last velocity stop of a provider and the last start, as the event stream has them.
+type VelocityStop struct {
+	Provider schemas.ProviderName
+	// N is the number of the last stop; 0 when there is none.
+	N int
+	// Stopped and Started are the last event of each kind; nil when there is none.
+	Stopped, Started *schemas.Event
+}
+
+// Holds tells whether nobody has started the provider again since it was stopped.
+func (v VelocityStop) Holds() bool {
+	return v.Stopped != nil && (v.Started == nil || v.Started.N != v.N)
+}
+
+// Start is an operator's decision to let a stopped provider go on.
+type Start struct {
+	Provider schemas.ProviderName
+	By       schemas.Operator
+}
+
+// ErrNotStopped occurs when a provider is to be started again that no stop holds.
+var ErrNotStopped = errors.New("the provider is not stopped")
+
+// ErrStartedByOther occurs when somebody else started the provider in the same moment.
+var ErrStartedByOther = errors.New("somebody else has started the provider")
+
+// ReadVelocityStop reads the last stop and the last start of a provider.
+func ReadVelocityStop(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects,
+	p schemas.ProviderName) (VelocityStop, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	j := &journal{js: js, subjects: subjects}
+	stream, err := j.stream(ctx)
+	if err != nil {
+		return VelocityStop{}, err
+	}
+	return j.velocityStop(ctx, stream, p)
+}
+
+// VelocityStops reads the last stop and the last start of every provider that was ever stopped, by name.
+func VelocityStops(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects) ([]VelocityStop, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	j := &journal{js: js, subjects: subjects}
+	stream, err := j.stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subjects.Event(schemas.KindStopped, "*")))
+	if err != nil {
+		return nil, fmt.Errorf("list the stopped providers: %w", err)
+	}
+	var stops []VelocityStop
+	for subject := range info.State.Subjects {
+		name := strings.TrimPrefix(subject, subjects.Event(schemas.KindStopped, ""))
+		stop, err := j.velocityStop(ctx, stream, schemas.ProviderName(name))
+		if err != nil {
+			return nil, err
+		}
+		stops = append(stops, stop)
+	}
+	slices.SortFunc(stops, func(a, b VelocityStop) int { return strings.Compare(string(a.Provider), string(b.Provider)) })
+	return stops, nil
+}
+
+// StartAgain journals that a stopped provider may go on, and returns the event. Its id is made of the stop's number, so
+// doing it again after a lost answer is harmless, and of two operators only one has started the provider: the other
+// gets the first one's event and ErrStartedByOther.
+func StartAgain(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects, start Start) (schemas.Event, error) {
+	stop, err := ReadVelocityStop(ctx, js, subjects, start.Provider)
+	if err != nil {
+		return schemas.Event{}, err
+	}
+	if !stop.Holds() {
+		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, ErrNotStopped)
+	}
+	j := &journal{js: js, subjects: subjects}
+	e := schemas.Event{Kind: schemas.KindStarted, Provider: start.Provider, OccurredAt: time.Now().UTC(),
+		Reason: schemas.ReasonVelocityStop, N: stop.N, CurrencyCode: stop.Stopped.CurrencyCode, Window: stop.Stopped.Window,
+		By: &start.By}
+	msg, err := j.message(e, entryHeaders{})
+	if err != nil {
+		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, err)
+	}
+	stored, err := j.publish(ctx, msg)
+	if err != nil {
+		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, err)
+	}
+	if stored.Duplicate {
+		return j.startedBefore(ctx, start, stored.Seq)
+	}
+	return e, nil
+}
+
+// startedBefore reads the start that was there under the same id: our own, whose answer was lost, or somebody else's.
+func (j *journal) startedBefore(ctx context.Context, start Start, seq uint64) (schemas.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	e, _, err := j.at(ctx, seq)
+	switch {
+	case err != nil:
+		return schemas.Event{}, fmt.Errorf("read the start of %s: %w", start.Provider, err)
+	case e.Event.By == nil || *e.Event.By != start.By:
+		return e.Event, fmt.Errorf("start %s again: %w", start.Provider, ErrStartedByOther)
+	}
+	return e.Event, nil
+}
+
+func (j *journal) velocityStop(ctx context.Context, stream jetstream.Stream, p schemas.ProviderName) (VelocityStop, error) {
+	stop := VelocityStop{Provider: p}
+	var err error
+	// The start first: so it cannot be of a later stop than the one that is read.
+	if stop.Started, err = j.last(ctx, stream, j.subjects.Event(schemas.KindStarted, p)); err != nil {
+		return VelocityStop{}, err
+	}
+	if stop.Stopped, err = j.last(ctx, stream, j.subjects.Event(schemas.KindStopped, p)); err != nil {
+		return VelocityStop{}, err
+	}
+	if stop.Stopped != nil {
+		stop.N = stop.Stopped.N
+	}
+	return stop, nil
+}
+
+// last reads the last event under a subject; nil when there is none.
+func (j *journal) last(ctx context.Context, stream jetstream.Stream, subject string) (*schemas.Event, error) {
+	raw, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the last event on %s: %w", subject, err)
+	}
+	e := entry(raw.Sequence, raw.Header, raw.Data)
+	if e.Event.Kind == "" {
+		return nil, fmt.Errorf("event %d on %s: %w", raw.Sequence, subject, errUnreadable)
+	}
+	return &e.Event, nil
+}
