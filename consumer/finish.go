@@ -292,30 +292,28 @@ func (p *processor) schedule(ctx context.Context, d *delivery, decision Decision
 	if err != nil {
 		return err
 	}
-	at := wholeSecond(time.Now().Add(decision.Delay))
+	at, carrier := wholeSecond(time.Now().Add(decision.Delay)), d.copy()
 	switch {
 	case before == nil:
 	case before.rival:
 		if err := p.rejectRival(ctx, d, before); err != nil {
 			return err
 		}
-	case !d.scheduled && !before.due().IsZero() && !before.due().After(at):
-		return nil
-	}
-	subjects := p.journal.subjects
-	later := scheduled{subject: subjects.Later(p.in.Name, d.command.RequestID), target: subjects.Retry(p.in.Name),
-		id: d.laterID(string(d.command.RequestID)), body: d.msg.Data(), header: d.msg.Headers(), round: decision.Round, at: at}
-	since := d.arrived.UTC().Format(time.RFC3339Nano)
-	if before != nil && !before.rival && !d.scheduled {
-		// The first copy of a command goes on: a later one may differ in what the fingerprint leaves out.
-		later.body, later.header = before.body, before.header
-		if first := before.header.Get(schemas.HeaderSince); first != "" {
-			since = first
+	default:
+		// The first copy goes on: a later one may differ in what the fingerprint leaves out.
+		first := before.copy()
+		sooner := !before.due().IsZero() && !before.due().After(at)
+		if first.since.After(carrier.since) {
+			first, sooner = carrier, false
+		}
+		if carrier = first; sooner && !d.scheduled {
+			return nil
 		}
 	}
-	msg := p.journal.schedule(later)
-	msg.Header.Set(schemas.HeaderSince, since)
-	return p.keep(ctx, msg)
+	subjects := p.journal.subjects
+	return p.keep(ctx, p.journal.schedule(scheduled{subject: subjects.Later(p.in.Name, d.command.RequestID),
+		target: subjects.Retry(p.in.Name), id: d.laterID(string(d.command.RequestID)), copied: carrier,
+		round: decision.Round, at: at}))
 }
 
 // bury stores the dead letter.

@@ -124,25 +124,6 @@ func TestRoomComesBackWithAFailure(t *testing.T) {
 	}
 }
 
-// A later copy of a command names another captured amount. The refund goes on as its first copy said.
-func TestACopyWithAnotherCapturedAmountChangesNothing(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, scripted.Config{Outcomes: []string{"unavailable", "unavailable", "succeeded"}},
-		func(c *consumer.Config) {
-			c.Instances[0].Backoff.Initial = 3 * time.Second
-			c.Instances[0].Backoff.Max = 3 * time.Second
-		})
-	f.start()
-	f.publish(of("p", "one", 100, 60))
-	f.eventually("the first attempt", func() error { return f.reached("one", schemas.KindDispatched) })
-	f.publish(of("p", "one", 60, 60))
-	f.quiet()
-	f.outcome("one", schemas.KindSucceeded, "")
-	f.publish(of("p", "two", 100, 40))
-	f.quiet()
-	f.outcome("two", schemas.KindSucceeded, "")
-}
-
 // Many refunds of a payment that takes one at a time wait for each other. However often they meet, none is given up.
 func TestRefundsThatTakeTurnsBurnNoAttempts(t *testing.T) {
 	t.Parallel()

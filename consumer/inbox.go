@@ -226,12 +226,13 @@ func (j *journal) hurry(ctx context.Context, p schemas.ProviderName, id schemas.
 	if err != nil {
 		return fmt.Errorf("read the refund's schedule: %w", err)
 	}
-	if due := (&standing{header: raw.Header}).due(); !due.IsZero() && time.Until(due) < scheduleFloor {
+	before := &standing{body: raw.Data, header: raw.Header}
+	if due := before.due(); !due.IsZero() && time.Until(due) < scheduleFloor {
 		return nil
 	}
 	round, _ := strconv.Atoi(raw.Header.Get(schemas.HeaderRound))
 	msg := j.schedule(scheduled{subject: subject, round: round, target: j.subjects.Retry(p),
-		id: fmt.Sprintf("%s:hurry:%d", id, raw.Sequence), body: raw.Data, header: raw.Header, at: time.Now()})
+		id: fmt.Sprintf("%s:hurry:%d", id, raw.Sequence), copied: before.copy(), at: time.Now()})
 	_, err = j.publishAfter(ctx, msg, raw.Sequence)
 	if errors.Is(err, errOvertaken) { // it fired, or was replaced by a worker that has just looked
 		return nil

@@ -19,11 +19,23 @@ type scheduled struct {
 	// subject is the schedule's own: a new one under it replaces the one before. It fires on target.
 	subject, target string
 	// id names what is replaced, so that storing the schedule twice is harmless.
-	id     string
+	id string
+	copied
+	round int
+	at    time.Time
+}
+
+// copied is one copy of a command or a notice.
+type copied struct {
 	body   []byte
 	header nats.Header
-	round  int
-	at     time.Time
+	// since is when it came, by the server's clock.
+	since time.Time
+}
+
+// copy is the delivery's.
+func (d *delivery) copy() copied {
+	return copied{body: d.msg.Data(), header: d.msg.Headers(), since: d.arrived}
 }
 
 // laterID is the id of the schedule that takes over a delivery.
@@ -37,6 +49,9 @@ func (j *journal) schedule(s scheduled) *nats.Msg {
 	msg.Header.Set(schemas.HeaderMsgID, s.id)
 	msg.Header.Set(jetstream.ScheduleHeader, "@at "+wholeSecond(s.at).Format(time.RFC3339))
 	msg.Header.Set(jetstream.ScheduleTargetHeader, s.target)
+	if !s.since.IsZero() {
+		msg.Header.Set(schemas.HeaderSince, s.since.UTC().Format(time.RFC3339Nano))
+	}
 	msg.Header.Del(schemas.HeaderRound)
 	if s.round > 0 {
 		msg.Header.Set(schemas.HeaderRound, strconv.Itoa(s.round))

@@ -57,11 +57,12 @@ func TestSchedule(t *testing.T) {
 		given[name] = values
 	}
 	d := &delivery{stream: "REFUND_COMMANDS", seq: 12}
-	s := scheduled{subject: "refunds.later.test.one", target: "refunds.retry.test", id: d.laterID("one"), body: []byte("{}"),
-		header: given, round: 4, at: noon.Add(1500 * time.Millisecond)}
+	s := scheduled{subject: "refunds.later.test.one", target: "refunds.retry.test", id: d.laterID("one"),
+		copied: copied{body: []byte("{}"), header: given, since: noon}, round: 4, at: noon.Add(1500 * time.Millisecond)}
 	got := (&journal{}).schedule(s)
 	want := nats.Header{"Nats-Msg-Id": {"one:later:REFUND_COMMANDS:12"}, "Nats-Schedule": {"@at 2026-11-21T12:00:02Z"},
-		"Nats-Schedule-Target": {"refunds.retry.test"}, "Refund-Round": {"4"}, "traceparent": {parent}}
+		"Nats-Schedule-Target": {"refunds.retry.test"}, "Refund-Round": {"4"}, "Refund-Since": {"2026-11-21T12:00:00Z"},
+		"traceparent": {parent}}
 	if got.Subject != "refunds.later.test.one" || string(got.Data) != "{}" || !reflect.DeepEqual(got.Header, want) {
 		t.Errorf("got %s %v\nwant refunds.later.test.one %v", got.Subject, got.Header, want)
 	}

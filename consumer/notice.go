@@ -238,9 +238,8 @@ func (p *processor) postpone(ctx context.Context, r *report, decision Decision) 
 	defer cancel()
 	id := r.notice.MsgID(r.msg.Data())
 	msg := p.journal.schedule(scheduled{subject: p.journal.subjects.LaterNotice(p.in.Name, id),
-		target: p.journal.subjects.RetryNotices(p.in.Name), id: r.laterID(id), body: r.msg.Data(), header: r.msg.Headers(),
-		at: time.Now().Add(decision.Delay)})
-	msg.Header.Set(schemas.HeaderSince, r.since.UTC().Format(time.RFC3339Nano))
+		target: p.journal.subjects.RetryNotices(p.in.Name), id: r.laterID(id), at: time.Now().Add(decision.Delay),
+		copied: copied{body: r.msg.Data(), header: r.msg.Headers(), since: r.since}})
 	err := p.keep(keeping, msg)
 	if err == nil {
 		err = r.msg.Ack()

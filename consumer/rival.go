@@ -31,6 +31,12 @@ func (s *standing) due() time.Time {
 	return at
 }
 
+// copy is the schedule's. One that does not say when it came is taken for the first.
+func (s *standing) copy() copied {
+	since, _ := time.Parse(time.RFC3339Nano, s.header.Get(schemas.HeaderSince))
+	return copied{body: s.body, header: s.header, since: since}
+}
+
 // standing reads the schedule that a new one would replace, until it is read or ctx ends; nil when there is none.
 func (p *processor) standing(ctx context.Context, d *delivery) (found *standing, err error) {
 	err = untilDone(ctx, func() (bool, error) {
