@@ -23,6 +23,8 @@ type demoCase struct {
 	// reference and captured are the payment's; a case about no payment has neither.
 	reference string
 	captured  schemas.Money
+	// named has its commands say what was captured.
+	named bool
 	// at is when its refunds were requested.
 	at time.Time
 	// scene is what the simulator has to know for it.

@@ -75,6 +75,12 @@ func (c demoCase) reported(rule simulator.Notice) demoCase {
 	return c
 }
 
+// guarded has the commands name what was captured.
+func (c demoCase) guarded() demoCase {
+	c.named = true
+	return c
+}
+
 // loses has the provider execute the refund and lose its reply, once.
 func (c demoCase) loses(operation string) demoCase {
 	c.scene.faults = append(c.scene.faults, simulator.Fault{Type: simulatedAs(c.provider), Operation: operation,
@@ -90,6 +96,9 @@ func (c demoCase) asksWith(options, round string, amount int64) demoCase {
 	command := schemas.Command{RequestID: schemas.RequestID("demo-" + c.reference + ":" + round), Provider: c.provider,
 		Amount: cents(amount, c.captured.Currency), RequestedAt: c.at, Payment: schemas.Payment{Reference: c.reference},
 		Reason: "customer returned the item", Options: []byte(options)}
+	if c.named {
+		command.Payment.Amount = &c.captured
+	}
 	body, err := command.Encode()
 	c.err = errors.Join(c.err, err)
 	c.bodies, c.ids = append(c.bodies, body), append(c.ids, command.RequestID)
@@ -175,6 +184,9 @@ func (a author) cardCases() []demoCase {
 	both := a.card("cap_Q9xL-33", "two refunds at once, all of the payment together", simulator.Notice{}).
 		asks("r1", 100_00).asks("r2", 29_99).ends(0, "succeeded", "succeeded")
 	both.together = true
+	exceeding := a.card("cap_Q9xL-34", "two refunds at once, of which only one fits", simulator.Notice{}).guarded().
+		asks("r1", 100_00).asks("r2", 100_00).ends(29_99, "succeeded", "failed exceeds_remaining")
+	exceeding.together = true
 	return []demoCase{
 		a.card("cap_Q9xL-31", "the documented example, and all of it comes back",
 			simulator.Notice{Reversals: []simulator.Reversal{{RawResult: raw, Delay: demoReversalDelay}}}).
@@ -182,5 +194,6 @@ func (a author) cardCases() []demoCase {
 		a.card("cap_Q9xL-32", "a part comes back, then the rest", simulator.Notice{Reversals: parts}).
 			asks("r1", 10_00).ends(129_99, "succeeded", "reversed 4.00 CAD", "reversed 6.00 CAD"),
 		both,
+		exceeding,
 	}
 }
