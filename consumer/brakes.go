@@ -175,9 +175,6 @@ func (p *processor) permit(ctx context.Context, d *delivery, calls int) error {
 	return nil
 }
 
-// turn waits until the provider's rate lets so many calls through.
-func (p *processor) turn(ctx context.Context, calls int) error { return p.limit.WaitN(ctx, calls) }
-
 // mayCall tells whether what a provider answers can be relied on and kept now.
 func (p *processor) mayCall() error {
 	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {

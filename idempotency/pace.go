@@ -124,8 +124,9 @@ type part struct {
 	Micros int64 `json:"m"`
 }
 
+// partNumber is the number of the part that a time is in. Parts are whole milliseconds, rounded up.
 func partNumber(at time.Time, window time.Duration) int64 {
-	return at.UnixMilli() / (window.Milliseconds() / windowParts)
+	return at.UnixMilli() / ((window.Milliseconds() + windowParts - 1) / windowParts)
 }
 
 // within drops the parts that a window ending at a time has left behind, and sums the others. What a clock that was

@@ -231,7 +231,7 @@ func eventDetails(e schemas.Event) []string {
 	if by := e.By; by != nil {
 		add(true, "by %q: %q", by.Operator, by.Note)
 	}
-	add(e.CurrencyCode != "", "%s per %s", e.CurrencyCode, e.Window)
+	add(e.CurrencyCode != "", "number %d, %s per %s", e.N, e.CurrencyCode, e.Window)
 	return out
 }
 

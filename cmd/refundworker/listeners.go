@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"refundworker/schemas"
 )
 
 const (
@@ -63,17 +65,17 @@ func (l *listener) close() {
 }
 
 // adminHandler answers those who watch the process: is it alive, does it work, and how is it doing.
-func adminHandler(readiness func() []string, metrics *prometheus.Registry) http.Handler {
+func adminHandler(readiness func() readyAnswer, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"alive": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if reasons := readiness(); len(reasons) > 0 {
-			answer(w, http.StatusServiceUnavailable, readyAnswer{Reasons: reasons})
-			return
+		now, status := readiness(), http.StatusOK
+		if !now.Ready {
+			status = http.StatusServiceUnavailable
 		}
-		answer(w, http.StatusOK, readyAnswer{Ready: true})
+		answer(w, status, now)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
@@ -82,6 +84,8 @@ func adminHandler(readiness func() []string, metrics *prometheus.Registry) http.
 type readyAnswer struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
+	// Providers is what holds each of them back. One that is held back does not make the worker unready.
+	Providers map[schemas.ProviderName]string `json:"providers"`
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -45,6 +45,7 @@ func commands() []command {
 		{"demo", "", "play sample refunds against simulated providers and check every promise", (*program).demo},
 		{"publish", "[flags] [FILE…]", "validate and publish commands from NDJSON files or stdin", (*program).publish},
 		{"events", "[flags]", "follow the event stream", (*program).events},
+		{"velocity", "show|start [flags]", "show which providers are stopped because refunds came too fast; start one again", (*program).velocity},
 		{"simulate", "[flags]", "run the provider simulator alone", (*program).simulate},
 		{"version", "", "print version and build", (*program).version},
 	}

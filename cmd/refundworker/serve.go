@@ -64,7 +64,11 @@ func serveWith(ctx context.Context, s *settings, t *telemetry, started func(runn
 	var set atomic.Bool
 	v.onSetUp = func() { set.Store(true) }
 	waitsFor := func() []string { return readiness(ctx, v, set.Load()) }
-	admin, err := listen(s.adminListen, adminHandler(waitsFor, t.registry))
+	ready := func() readyAnswer {
+		reasons := waitsFor()
+		return readyAnswer{Ready: len(reasons) == 0, Reasons: reasons, Providers: v.worker.Providers()}
+	}
+	admin, err := listen(s.adminListen, adminHandler(ready, t.registry))
 	if err != nil {
 		return fmt.Errorf("admin listener: %w", err)
 	}

@@ -56,7 +56,7 @@ func TestServeEmbedded(t *testing.T) {
 	if line.Mode != "embedded" || !slices.Equal(line.Providers, []string{"try"}) {
 		t.Errorf("started as %+v, want embedded with provider try", line)
 	}
-	for path, want := range map[string]string{"/livez": `"alive":true`, "/readyz": `{"ready":true}`,
+	for path, want := range map[string]string{"/livez": `"alive":true`, "/readyz": `{"ready":true,"providers":{"try":"closed"}}`,
 		"/metrics": `refund_ready{reason="ready"} 1`} {
 		if code, body := get(t, line.Admin, path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s said %d %s, want 200 with %s", path, code, body, want)

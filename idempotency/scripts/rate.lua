@@ -11,6 +11,6 @@ local spent = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now - burst) +
 local wait = math.max(0, spent - now)
 if wait > tonumber(ARGV[4]) then return {wait, 0} end
 
--- Gone once a whole burst is saved up, which is what no key means. In full digits: 14 would cut off the microseconds.
-redis.call('SET', KEYS[1], string.format('%.0f', spent), 'PX', math.ceil((spent + burst - now) / 1000))
+-- Gone once a whole burst is saved up, which is what no key means.
+redis.call('SET', KEYS[1], spent, 'PX', math.ceil((spent + burst - now) / 1000))
 return {wait, 1}
