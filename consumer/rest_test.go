@@ -84,19 +84,21 @@ func TestRestAsAsked(t *testing.T) {
 	}
 }
 
-// An answer to a call from before a rest does not end one that is firm: the provider has said since that it wants no more.
-func TestFirmRestOutlastsAnswers(t *testing.T) {
-	for firm, want := range map[bool]int{true: 0, false: unbounded} {
-		r := rest{floor: time.Minute, most: time.Minute, firm: firm}
-		r.refused(noon, 0)
-		r.accepted(noon.Add(time.Second))
-		if got := r.room(noon.Add(time.Second)); got != want {
-			t.Errorf("firm %t: room for %d, want %d", firm, got, want)
+// Calls that began before a provider wanted no more are answered while it is left alone. That ends nothing: it has said so
+// since. Credentials that are taken are good, whenever the call began.
+func TestAnswersFromBeforeARest(t *testing.T) {
+	b := newBrakes(Instance{Name: "test", RetryAfterMax: time.Minute, Breaker: fused(nowhere).cfg}, nowhere)
+	for name, test := range map[string]struct {
+		rest *rest
+		want int
+	}{"quota": {&b.quota, 0}, "account": {&b.account, unbounded}} {
+		test.rest.refused(noon, time.Minute)
+		test.rest.accepted(noon.Add(time.Second))
+		if got := test.rest.room(noon.Add(time.Second)); got != test.want {
+			t.Errorf("%s: room for %d, want %d", name, got, test.want)
 		}
 	}
-	r := rest{floor: time.Minute, most: time.Minute, firm: true}
-	r.refused(noon, 0)
-	if !r.accepted(noon.Add(time.Minute)) {
+	if !b.quota.accepted(noon.Add(time.Minute)) {
 		t.Error("the probe's answer does not end the rest")
 	}
 }

@@ -80,8 +80,8 @@ func awaitGate(b *testing.B, store *Store, open bool) {
 func journalOf(events int) *memoryJournal {
 	journal := newMemoryJournal()
 	for i := range events / 2 {
-		journal.add(realistic(i, schemas.KindDispatched, false))
-		journal.add(realistic(i, schemas.KindSucceeded, false))
+		journal.add(realistic(i, schemas.KindDispatched))
+		journal.add(realistic(i, schemas.KindSucceeded))
 	}
 	return journal
 }

@@ -38,19 +38,27 @@ const (
 // fieldsOf are the stored fields of each subject.
 var fieldsOf = map[subject][]string{aRefund: recordFields, aPayment: {paymentField}, aProvider: {velocityField}}
 
-func (c *change) read(values []any) {
+// read takes in what is stored. What is from after the position, of a projection that was given up, is built anew: what
+// was legal, or had room, can only be told by what came before.
+func (c *change) read(values []any, left position) {
 	text, _ := values[0].(string)
 	switch c.of {
 	case aRefund:
-		c.record = readRecord(values)
+		if r := readRecord(values); r.Last <= left.Seq {
+			c.record = r
+		}
 	case aPayment:
-		c.payment = readPayment(text)
+		if p := readPayment(text); p.Last <= left.Seq {
+			c.payment = p
+		}
 	case aProvider:
-		c.velocity = readVelocity(text)
+		if v := readVelocity(text); v.Last <= left.Seq {
+			c.velocity = v
+		}
 	}
 }
 
-// batch folds entries that partitions have not seen yet. Reading is one round trip, folding is pure.
+// batch folds entries that follow what was applied. Reading is one round trip, folding is pure.
 type batch struct {
 	store   *Store
 	left    []position
@@ -135,62 +143,42 @@ func (b *batch) read(ctx context.Context) error {
 		return fmt.Errorf("read records: %w", err)
 	}
 	for i, c := range b.order {
-		c.read(reads[i].Val())
+		c.read(reads[i].Val(), b.left[c.partition])
 	}
 	return nil
 }
 
-// unseen tells whether a change's partition has not applied an event yet. Partitions stand apart after a write that
-// reached only some of them.
-func (b *batch) unseen(c *change, e Entry) bool { return e.Seq > b.left[c.partition].Seq }
-
 func (b *batch) apply(e Entry) {
 	if e.Event.RequestID == "" {
-		if c := b.change(aProvider, e); c != nil && b.unseen(c, e) {
+		if c := b.change(aProvider, e); c != nil {
 			c.velocity.heard(e)
 			c.touched = true
 		}
 		return
 	}
-	c := b.change(aRefund, e)
-	if b.unseen(c, e) && !b.applyRecord(c, e) {
-		return
-	}
-	if e.Event.Kind == schemas.KindDispatched && c.record.State.Settled() && c.record.Last < e.Seq {
-		return // an intent after the refund's own outcome must hold nothing: no outcome would end it
-	}
-	if touchesPayment(e) {
-		b.applyPayment(e)
+	// An intent after the refund's own outcome, for one, must hold nothing: no outcome would end it.
+	refund := b.change(aRefund, e)
+	if b.applyRecord(refund, e) && touchesPayment(e) {
+		b.applyPayment(refund, e)
 	}
 }
 
-func (b *batch) applyPayment(e Entry) {
+func (b *batch) applyPayment(refund *change, e Entry) {
 	c := b.change(aPayment, e)
-	pace := func() bool { return !e.paced() || b.admit(e) }
-	if !b.unseen(c, e) {
-		if e.paced() {
-			b.admit(e) // counted, as far as can be told now
-		}
-		return
-	}
-	next, touched := c.payment.apply(e, pace)
+	next, touched := c.payment.apply(e, func() bool { return !e.paced() || b.admit(e) })
 	if !touched {
 		return
 	}
 	c.payment, c.touched, c.ended = next, true, e.Event.OccurredAt
 	asked := e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Kind != NoHold
-	if refund := b.change(aRefund, e); asked && !next.holds(e.Event.RequestID) && b.unseen(refund, e) {
+	if asked && !next.holds(e.Event.RequestID) {
 		refund.record.Denied++
 	}
 }
 
-// admit tells whether the provider's pace lets an intent go ahead. Where that cannot be told any more it does not: then
-// the intent's refund makes another one.
+// admit tells whether the provider's pace lets an intent go ahead.
 func (b *batch) admit(e Entry) bool {
 	c := b.change(aProvider, e)
-	if !b.unseen(c, e) {
-		return false
-	}
 	c.touched = true
 	return c.velocity.admit(e)
 }

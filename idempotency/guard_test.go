@@ -13,70 +13,296 @@ func onPayment(reference string) func(*Entry) {
 	return func(e *Entry) { e.Event.Payment = &schemas.Payment{Reference: reference} }
 }
 
+// of is an event of a refund of so many units of a payment.
+func of(reference string, units int64) func(*Entry) {
+	return func(e *Entry) { onPayment(reference)(e); e.Event.Amount = hkd(units) }
+}
+
+// names has an event's command name the captured amount.
+func names(captured *schemas.Money) func(*Entry) {
+	return func(e *Entry) { e.Event.Payment.Amount = captured }
+}
+
+func asks(kind HoldKind) func(*Entry) { return func(e *Entry) { e.Hold = &Hold{Kind: kind} } }
+
 func asksHold(lookedAt uint64) func(*Entry) {
 	return func(e *Entry) { e.Hold = &Hold{Kind: SoleHold, LookedAt: lookedAt} }
 }
 
+// cents are hundredths of a unit, the smallest part of it that moves.
+func cents(n int64) schemas.Money { return schemas.Money{Micros: n * 10_000, Currency: "HKD"} }
+
+func hkd(units int64) *schemas.Money { m := cents(100 * units); return &m }
+
+// look is a payment as of the last event journalled.
+func (s *system) look(reference string) PaymentLook {
+	s.t.Helper()
+	state, _ := s.journal.State(s.t.Context())
+	look, err := s.store.AwaitPayment(patience(s.t), "bank", reference, state.Last)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return look
+}
+
 func (s *system) holds(id schemas.RequestID, seq uint64) bool {
 	s.t.Helper()
-	look, err := s.store.AwaitPayment(s.t.Context(), "bank", "4922", seq)
+	look, err := s.store.AwaitPayment(patience(s.t), "bank", "4922", seq)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return look.Holds(id)
 }
 
-// The journal's order decides who holds a payment, and a rebuild decides the same.
-func TestHoldOfAPayment(t *testing.T) {
+// rebuilt loses Redis and waits until everything is there again.
+func (s *system) rebuilt(rdb redis.UniversalClient) {
+	s.t.Helper()
+	rebuilds := s.store.Stats().Rebuilds
+	if err := rdb.FlushAll(s.t.Context()).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(s.t, "a rebuild", func() bool { return s.store.Stats().Rebuilds > rebuilds })
+	state, _ := s.journal.State(s.t.Context())
+	s.applied(state.Last)
+	s.ready()
+}
+
+// guarded runs a test of what a journal makes of payments: on what the projection made of it event by event, and on
+// what it makes of it after Redis was lost.
+func guarded(t *testing.T, journal func(j *memoryJournal), check func(t *testing.T, s *system)) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{Partitions: 5}).ready()
-		p := onPayment("4922")
-		intent := func(id schemas.RequestID, n int, lookedAt uint64) uint64 {
-			return s.journal.add(event(id, schemas.KindDispatched, attempt(n), p, asksHold(lookedAt)))
+		journal(s.journal)
+		check(t, s)
+		if t.Failed() {
+			return
 		}
-		first, second := intent("a", 1, 0), intent("b", 1, 0)
-		if !s.holds("a", first) || s.holds("b", second) {
-			t.Fatal("want the first intent granted and the second denied")
+		s.rebuilt(rdb)
+		t.Log("Redis was lost")
+		check(t, s)
+	})
+}
+
+// A refund of 60 asked 100 for its share. Doubt, pending, deferred and parked keep it; failure ends it, success settles
+// it, and a reversal gives back what came back. Another refund of 50 is told so.
+func TestWhatBecomesOfAHold(t *testing.T) {
+	tests := []struct {
+		name  string
+		after []schemas.Kind
+		holds bool
+		other Verdict
+	}{
+		{"in doubt", nil, true, Held},
+		{"pending", []schemas.Kind{schemas.KindAcknowledged}, true, Held},
+		{"deferred", []schemas.Kind{schemas.KindDeferred}, true, Held},
+		{"parked", []schemas.Kind{schemas.KindParked}, true, Held},
+		{"resumed", []schemas.Kind{schemas.KindParked, schemas.KindResumed}, true, Held},
+		{"tried again", []schemas.Kind{schemas.KindDeferred, schemas.KindDispatched}, true, Held},
+		{"failed", []schemas.Kind{schemas.KindFailed}, false, Fits},
+		{"parked and failed", []schemas.Kind{schemas.KindParked, schemas.KindFailed}, false, Fits},
+		{"succeeded", []schemas.Kind{schemas.KindSucceeded}, false, Exceeds},
+		{"cancelled", []schemas.Kind{schemas.KindCancelled}, false, Exceeds},
+		{"pending and succeeded", []schemas.Kind{schemas.KindAcknowledged, schemas.KindSucceeded}, false, Exceeds},
+		{"reversed by 9", []schemas.Kind{schemas.KindSucceeded, schemas.KindReversed}, false, Exceeds},
+		{"reversed by 18", []schemas.Kind{schemas.KindSucceeded, schemas.KindReversed, schemas.KindReversed}, false, Fits},
+		{"rejected", []schemas.Kind{schemas.KindRejected}, true, Held},
+	}
+	id := func(i int) schemas.RequestID { return requestID(i) }
+	guarded(t, func(j *memoryJournal) {
+		for i, test := range tests {
+			p := of(test.name, 60)
+			j.add(event(id(i), schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ShareHold)))
+			for n, kind := range test.after {
+				e := event(id(i), kind, attempt(1+n), number(1), p, asks(ShareHold))
+				e.Event.Reversal, e.ID = &schemas.Reversal{Amount: *hkd(9), Total: *hkd(int64(9 * n))}, newToken()
+				j.add(e)
+			}
 		}
-		parked := s.journal.add(event("a", schemas.KindParked, number(1), p))
-		if !s.holds("a", parked) {
-			t.Error("a parked refund lost its hold")
-		}
-		failed := s.journal.add(event("a", schemas.KindFailed, p))
-		if s.holds("a", failed) {
-			t.Error("a failed refund keeps its hold")
-		}
-		if seq := intent("b", 2, second); s.holds("b", seq) {
-			t.Error("granted although a refund of the payment ended after it was looked at")
-		}
-		if seq := intent("b", 3, failed); !s.holds("b", seq) {
-			t.Error("denied although the payment is free and was looked at after the last outcome")
-		}
-		if seq := intent("b", 4, 0); !s.holds("b", seq) {
-			t.Error("a refund lost its own hold by a further attempt")
-		}
-		s.add(event("c", schemas.KindFailed, p))
-		if seq := intent("c", 1, 0); s.holds("c", seq) || !s.holds("b", seq) {
-			t.Error("an intent after its own refund's outcome took the hold, which nothing would end")
-		}
-		rebuilds := s.store.Stats().Rebuilds
-		rdb.FlushAll(t.Context())
-		eventually(t, "a rebuild", func() bool { return s.store.Stats().Rebuilds > rebuilds })
-		state, _ := s.journal.State(t.Context())
-		s.applied(state.Last)
-		if !s.holds("b", state.Last) || s.holds("a", state.Last) {
-			t.Error("after a rebuild another refund holds the payment")
+	}, func(t *testing.T, s *system) {
+		for i, test := range tests {
+			look := s.look(test.name)
+			if got := look.Holds(id(i)); got != test.holds {
+				t.Errorf("%s: holds %t, want %t", test.name, got, test.holds)
+			}
+			if got := look.Judge(Asked{ID: "other", Amount: *hkd(50), Captured: hkd(100)}); got != test.other {
+				t.Errorf("%s: another refund %s, want %s", test.name, got, test.other)
+			}
+			if got := look.Judge(Asked{ID: "other", Amount: *hkd(40), Captured: hkd(100)}); got != Fits {
+				t.Errorf("%s: another refund that fits beside it %s, want %s", test.name, got, Fits)
+			}
 		}
 	})
 }
 
-// A worker that must not go on applies nothing more: who waits for an event to be applied hears so.
-func TestWaitForAHoldEndsWithTheWorker(t *testing.T) {
-	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
-		s.store.Gate().Stop()
-		if look, err := s.store.AwaitPayment(t.Context(), "bank", "4922", 1000); err == nil {
-			t.Errorf("waiting for an event that nobody applies: %+v, want an error", look)
+// The first command that names what was captured binds it, whether or not it is granted anything. Who names another
+// amount is told so, and gets nothing.
+func TestFirstCapturedAmountBinds(t *testing.T) {
+	guarded(t, func(j *memoryJournal) {
+		p := of("4922", 30)
+		j.add(event("unnamed", schemas.KindDispatched, attempt(1), p))
+		j.add(event("first", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(NoHold)))
+		j.add(event("other", schemas.KindDispatched, attempt(1), p, names(hkd(90)), asks(ShareHold)))
+		j.add(event("same", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ShareHold)))
+	}, func(t *testing.T, s *system) {
+		look := s.look("4922")
+		if got, known := look.Captured(); !known || got != *hkd(100) {
+			t.Errorf("captured is %v, %t; want 100", got, known)
+		}
+		for id, want := range map[schemas.RequestID]bool{"unnamed": true, "first": false, "other": false, "same": true} {
+			if got := look.Holds(id); got != want {
+				t.Errorf("%s holds: %t, want %t", id, got, want)
+			}
+		}
+		for named, want := range map[*schemas.Money]Verdict{hkd(90): Contradicts, hkd(100): Fits, nil: Fits,
+			{Micros: 100_000_000, Currency: "USD"}: Contradicts} {
+			if got := look.Judge(Asked{ID: "next", Amount: *hkd(10), Captured: named}); got != want {
+				t.Errorf("naming %v: %s, want %s", named, got, want)
+			}
+		}
+	})
+}
+
+// Two equal partial refunds with different requestIds are both meant. The sum decides, to the smallest unit.
+func TestSharesFitToTheSmallestUnit(t *testing.T) {
+	amounts := []struct {
+		reference string
+		second    schemas.Money
+		holds     bool
+	}{{"equal", cents(50_00), true}, {"one less", cents(49_99), true}, {"one too much", cents(50_01), false}}
+	guarded(t, func(j *memoryJournal) {
+		for i, a := range amounts {
+			ask := func(id schemas.RequestID, amount schemas.Money) {
+				e := event(id, schemas.KindDispatched, attempt(1), of(a.reference, 0), names(hkd(100)), asks(ShareHold))
+				e.Event.Amount = &amount
+				j.add(e)
+			}
+			ask(requestID(2*i), cents(50_00))
+			ask(requestID(2*i+1), a.second)
+		}
+	}, func(t *testing.T, s *system) {
+		for i, a := range amounts {
+			look := s.look(a.reference)
+			if !look.Holds(requestID(2*i)) || look.Holds(requestID(2*i+1)) != a.holds {
+				t.Errorf("%s: holds %t and %t, want true and %t", a.reference, look.Holds(requestID(2*i)),
+					look.Holds(requestID(2*i+1)), a.holds)
+			}
+		}
+	})
+}
+
+// An intent that asks for nothing is called at once: it takes its share, even one that does not fit. One that no call
+// follows takes none.
+func TestIntentsThatDoNotAsk(t *testing.T) {
+	guarded(t, func(j *memoryJournal) {
+		j.add(event("a", schemas.KindDispatched, attempt(1), of("unasked", 60)))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("unasked", 50), names(hkd(100)), asks(ShareHold)))
+		j.add(event("c", schemas.KindDispatched, attempt(1), of("unasked", 70)))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("no call", 60), names(hkd(100)), asks(NoHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(1), of("no call", 50), names(hkd(100)), asks(ShareHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(2), of("no call", 50), names(hkd(100)), asks(NoHold)))
+	}, func(t *testing.T, s *system) {
+		unasked, noCall := s.look("unasked"), s.look("no call")
+		if !unasked.Holds("a") || unasked.Holds("b") || !unasked.Holds("c") {
+			t.Errorf("beside an unasked share: %t, %t, %t; want the unasked ones to hold", unasked.Holds("a"), unasked.Holds("b"),
+				unasked.Holds("c"))
+		}
+		if noCall.Holds("d") || !noCall.Holds("e") {
+			t.Errorf("beside an intent that no call follows: %t, %t; want the other to hold, also after such an intent of its own",
+				noCall.Holds("d"), noCall.Holds("e"))
+		}
+		if r, _, err := s.store.Read(t.Context(), "b"); err != nil || r.Denied != 1 {
+			t.Errorf("b was denied %d times, %v; want once", r.Denied, err)
+		}
+		if r, _, err := s.store.Read(t.Context(), "d"); err != nil || r.Denied != 0 {
+			t.Errorf("d was denied %d times, %v; want never: it asked for nothing", r.Denied, err)
+		}
+	})
+}
+
+// What comes after a refund's own outcome says nothing about its payment: no hold that nothing would end, no amount
+// counted twice, nothing given back that was never taken.
+func TestNothingHoldsOrCountsAfterTheOutcome(t *testing.T) {
+	guarded(t, func(j *memoryJournal) {
+		again := func(e *Entry) { e.ID = newToken() }
+		ask := func(id schemas.RequestID, n int, units int64) {
+			j.add(event(id, schemas.KindDispatched, attempt(n), of("4922", units), names(hkd(100)), asks(ShareHold)))
+		}
+		ask("failed", 1, 60)
+		j.add(event("failed", schemas.KindFailed, of("4922", 60)))
+		ask("failed", 2, 60)
+		back := func(e *Entry) { e.Event.Reversal = &schemas.Reversal{Amount: *hkd(50), Total: *hkd(50)} }
+		ask("succeeded", 1, 70)
+		j.add(event("succeeded", schemas.KindReversed, of("4922", 70), back)) // nothing has gone yet
+		j.add(event("succeeded", schemas.KindSucceeded, of("4922", 70)))
+		j.add(event("succeeded", schemas.KindSucceeded, of("4922", 70), again))
+		ask("succeeded", 2, 70)
+		j.add(event("failed", schemas.KindReversed, of("4922", 60), back))
+	}, func(t *testing.T, s *system) {
+		look := s.look("4922")
+		if look.Holds("failed") || look.Holds("succeeded") {
+			t.Errorf("failed holds: %t, succeeded holds: %t; want neither", look.Holds("failed"), look.Holds("succeeded"))
+		}
+		for units, want := range map[int64]Verdict{30: Fits, 31: Exceeds} {
+			if got := look.Judge(Asked{ID: "next", Amount: *hkd(units)}); got != want {
+				t.Errorf("%d beside 70 of 100: %s, want %s", units, got, want)
+			}
+		}
+	})
+}
+
+// A refund in a currency that is not the payment's was asked for first, and failed, or was denied. That leaves nothing
+// behind: who names the captured amount then binds it, and it bounds the refunds.
+func TestFailedRefundLeavesNoCurrencyBehind(t *testing.T) {
+	dollars := func(e *Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
+	guarded(t, func(j *memoryJournal) {
+		j.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 0), dollars))
+		j.add(event("a", schemas.KindFailed, of("4922", 0), dollars))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), names(hkd(100)), asks(ShareHold)))
+		j.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 60), names(hkd(100)), asks(ShareHold)))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("771", 0), dollars))
+	}, func(t *testing.T, s *system) {
+		look := s.look("4922")
+		if captured, known := look.Captured(); !known || captured != *hkd(100) || !look.Holds("b") || look.Holds("c") {
+			t.Errorf("captured is %v, %t, hold: %t, %t; want 100 captured and the first refund alone", captured, known,
+				look.Holds("b"), look.Holds("c"))
+		}
+		if got := s.look("771").Judge(Asked{ID: "e", Amount: *hkd(60), Captured: hkd(100)}); got != Contradicts {
+			t.Errorf("HKD named as captured beside dollars at work: %s, want %s", got, Contradicts)
+		}
+	})
+}
+
+// Amounts of another currency are never set against what was captured, and near the largest amount nothing overflows.
+func TestAmountsThatCannotBeAdded(t *testing.T) {
+	most := &schemas.Money{Micros: 9_223_372_036_854_770_000, Currency: "HKD"}
+	dollars := func(e *Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
+	large := func(e *Entry) { e.Event.Amount = most }
+	guarded(t, func(j *memoryJournal) {
+		j.add(event("a", schemas.KindDispatched, attempt(1), of("mixed", 60), names(hkd(100)), asks(ShareHold)))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("mixed", 0), dollars, asks(ShareHold)))
+		j.add(event("c", schemas.KindDispatched, attempt(1), of("mixed", 0), dollars))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("large", 0), large, names(most), asks(ShareHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(1), of("large", 0), large, names(most), asks(ShareHold)))
+		j.add(event("f", schemas.KindDispatched, attempt(1), of("large", 0), large))
+		j.add(event("f", schemas.KindSucceeded, of("large", 0), large))
+		j.add(event("d", schemas.KindSucceeded, of("large", 0), large))
+	}, func(t *testing.T, s *system) {
+		mixed, large := s.look("mixed"), s.look("large")
+		if !mixed.Holds("a") || mixed.Holds("b") || !mixed.Holds("c") {
+			t.Errorf("hold: %t, %t, %t; want the first, and the one that did not ask", mixed.Holds("a"), mixed.Holds("b"),
+				mixed.Holds("c"))
+		}
+		if got := mixed.Judge(Asked{ID: "next", Amount: *hkd(40)}); got != Fits {
+			t.Errorf("40 beside 60 of 100 and a dollar: %s, want %s", got, Fits)
+		}
+		if got := mixed.Judge(Asked{ID: "next", Amount: schemas.Money{Micros: 1, Currency: "USD"}}); got != Exceeds {
+			t.Errorf("dollars out of HKD: %s, want %s", got, Exceeds)
+		}
+		if large.Holds("e") {
+			t.Error("the largest amount is granted twice")
+		}
+		if got := large.Judge(Asked{ID: "next", Amount: cents(1)}); got != Exceeds {
+			t.Errorf("a cent beside twice the largest amount: %s, want %s", got, Exceeds)
 		}
 	})
 }

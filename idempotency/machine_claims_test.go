@@ -35,6 +35,7 @@ type claimMachine struct {
 	g       *ground
 	journal *memoryJournal
 	model   *modelRedis
+	shares  map[schemas.RequestID]share
 	workers []*claimWorker
 	claims  []madeClaim
 	copied  *redisCopy
@@ -60,8 +61,8 @@ type redisCopy struct {
 	model   *modelRedis
 }
 
-func newClaimMachine(t fails, g *ground, partitions int) *claimMachine {
-	m := &claimMachine{g: g, journal: newMemoryJournal(), model: newModelRedis(partitions)}
+func newClaimMachine(t *rapid.T, g *ground, partitions int) *claimMachine {
+	m := &claimMachine{g: g, journal: newMemoryJournal(), model: newModelRedis(partitions), shares: drawShares(t)}
 	for range 2 {
 		m.workers = append(m.workers, m.newWorker(t))
 	}
@@ -94,6 +95,8 @@ func (m *claimMachine) actions() map[string]func(*rapid.T) {
 		"try":        m.try,
 		"intend":     m.intend,
 		"journal":    m.journalAny,
+		"settle":     m.settleAny,
+		"brake":      m.brake,
 		"look":       m.look,
 		"lead":       m.lead,
 		"project":    m.project,
@@ -126,7 +129,12 @@ func (m *claimMachine) partition(id schemas.RequestID) int {
 	return p
 }
 
-func drawID(t *rapid.T) schemas.RequestID { return requestID(rapid.IntRange(0, 2).Draw(t, "refund")) }
+// machineRefunds is how many refunds a machine has.
+const machineRefunds = 4
+
+func drawID(t *rapid.T) schemas.RequestID {
+	return requestID(rapid.IntRange(0, machineRefunds-1).Draw(t, "refund"))
+}
 
 // drawSpan is a time that leases and pauses last. Where time cannot be set, they last for good or are over at once.
 func (m *claimMachine) drawSpan(t *rapid.T) time.Duration {
@@ -240,7 +248,7 @@ func (m *claimMachine) try(t *rapid.T) {
 		return
 	}
 	c := m.claims[before]
-	m.add(t, dispatched(c.Claim))
+	m.add(t, m.about(t, dispatched(c.Claim)))
 	m.giveBack(t, m.worker(t), c)
 }
 

@@ -27,7 +27,8 @@ type modelChange struct {
 	ended     time.Time
 }
 
-// begin places every partition: one that has no position, or a lower one than the worker has seen, is rebuilt.
+// begin places every partition: one that has no position, or a lower one than the worker has seen, is rebuilt. It returns
+// nothing where they stand apart: then no position holds any more.
 func (m *modelRedis) begin(floor []uint64) *modelSpell {
 	s := &modelSpell{left: make([]modelPosition, len(m.pos)), rebuilding: make([]bool, len(m.pos))}
 	for p, at := range m.pos {
@@ -39,6 +40,13 @@ func (m *modelRedis) begin(floor []uint64) *modelSpell {
 			m.pos[p], m.rebuild[p] = nil, at
 		}
 		s.left[p], s.rebuilding[p] = m.rebuild[p], true
+	}
+	for _, at := range s.left {
+		if !equal(at, s.left[0]) {
+			clear(m.pos)
+			clear(m.rebuild)
+			return nil
+		}
 	}
 	return s
 }
@@ -64,12 +72,15 @@ func (s *modelSpell) fold(m *modelRedis, entries []Entry, partition func(schemas
 	s.folded = &modelBatch{to: entries[len(entries)-1].Seq, changes: map[schemas.RequestID]*modelChange{}}
 	for _, e := range entries {
 		id := e.Event.RequestID
-		if e.Event.Kind == schemas.KindRejected || e.Seq <= sequence(s.left[partition(id)]) {
+		if id == "" || e.Event.Kind == schemas.KindRejected || e.Seq <= sequence(s.left[partition(id)]) {
 			continue
 		}
 		c := s.folded.changes[id]
 		if c == nil {
-			c = &modelChange{partition: partition(id), record: m.records[id]}
+			c = &modelChange{partition: partition(id)}
+			if r := m.records[id]; r.last <= sequence(s.left[partition(id)]) { // else it is told anew
+				c.record = r
+			}
 			s.folded.changes[id] = c
 		}
 		next, legal := c.record.fold(e)
@@ -90,6 +101,15 @@ func (s *modelSpell) stands(m *modelRedis, p int) bool {
 		return m.pos[p] == nil && equal(m.rebuild[p], s.left[p])
 	}
 	return equal(m.pos[p], s.left[p])
+}
+
+func (s *modelSpell) allStand(m *modelRedis) bool {
+	for p, left := range s.left {
+		if held := m.pos[p]; s.rebuilding[p] && !equal(m.rebuild[p], left) || !s.rebuilding[p] && !equal(held, left) {
+			return false
+		}
+	}
+	return true
 }
 
 func equal(a, b modelPosition) bool {

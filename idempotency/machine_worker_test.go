@@ -283,7 +283,11 @@ func (w *protocolWorker) unsettled(t fails) bool {
 		return false
 	}
 	at := time.Now()
-	r, pos, err := w.store.Read(context.Background(), j.id)
+	read := w.store.Look // which tells when Redis has fallen back
+	if w.world.rules != allRules {
+		read = w.store.Read
+	}
+	r, pos, err := read(context.Background(), j.id)
 	if err != nil || pos < j.claim.Pos {
 		return false
 	}

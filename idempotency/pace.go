@@ -93,6 +93,8 @@ type velocity struct {
 	// Dry counts the intents that passed a bound of a dry run.
 	Dry     int             `json:"d,omitempty"`
 	Windows map[bound]parts `json:"w,omitempty"`
+	// Last is the sequence of the last event applied.
+	Last uint64 `json:"q,omitempty"`
 }
 
 // bound names a window of one currency.
@@ -161,6 +163,7 @@ func (v *velocity) admit(e Entry) bool {
 	if pace == nil {
 		return true
 	}
+	v.Last = e.Seq
 	if v.Since != 0 {
 		return false
 	}
@@ -195,6 +198,7 @@ func (v *velocity) admit(e Entry) bool {
 
 // heard folds a stop or a start in.
 func (v *velocity) heard(e Entry) {
+	v.Last = e.Seq
 	switch n := e.Event.N; {
 	case e.Event.Kind == schemas.KindStopped && n > v.Stop:
 		v.Stop, v.Said = n, true
@@ -202,7 +206,7 @@ func (v *velocity) heard(e Entry) {
 			v.Since = e.Seq
 		}
 	case e.Event.Kind == schemas.KindStarted && n == v.Stop && v.Said:
-		*v = velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry}
+		*v = velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry, Last: v.Last}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // payment is what the journal says about one payment: what was captured, what went back, and whose refunds may still
 // take from it. It is the fold of its refunds' events and nothing else.
 type payment struct {
-	// Currency is that of the first refund seen. Amounts in another one are not counted.
+	// Currency is that of what is counted. Amounts in another one are not.
 	Currency schemas.Currency
 	// Captured is what the first command that named it says, in micros; 0 while it is not known.
 	Captured int64
@@ -90,6 +90,9 @@ func (p payment) judge(a Asked) Verdict {
 		}
 		others = plus(others, h.micros)
 	}
+	if p.Captured == 0 && a.Captured != nil && a.Captured.Currency != p.Currency && (p.Refunded != 0 || len(p.Holds) > 0) {
+		return Contradicts // what went back so far cannot be set against it
+	}
 	if p.Captured != 0 {
 		switch {
 		case a.Captured != nil && (a.Captured.Micros != p.Captured || a.Captured.Currency != p.Currency):
@@ -119,8 +122,8 @@ func plus(a, b int64) int64 {
 func (p payment) intend(e Entry, pace func() bool) payment {
 	asked := Asked{ID: e.Event.RequestID, Amount: *e.Event.Amount, Captured: e.Event.Payment.Amount,
 		Sole: e.Hold != nil && e.Hold.Kind == SoleHold}
-	if p.Currency == "" {
-		p.Currency = asked.Amount.Currency
+	if p.Captured == 0 && p.Refunded == 0 && len(p.Holds) == 0 {
+		p.Currency = asked.Amount.Currency // nothing is counted in another one
 	}
 	if p.Captured == 0 && asked.Captured != nil && asked.Captured.Currency == p.Currency {
 		p.Captured = asked.Captured.Micros
@@ -150,7 +153,7 @@ func (p payment) end(e Entry) payment {
 	}
 	p.Once = true
 	if amount := e.Event.Amount; amount != nil {
-		if p.Currency == "" {
+		if p.Captured == 0 && p.Refunded == 0 && len(p.Holds) == 0 {
 			p.Currency = amount.Currency
 		}
 		if amount.Currency == p.Currency {

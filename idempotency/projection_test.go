@@ -78,26 +78,26 @@ func TestRecordsEqualTheFoldOfTheJournal(t *testing.T) {
 func TestLossOfRedisIsNoticedAndMended(t *testing.T) {
 	losses := []struct {
 		name string
-		lose func(t *testing.T, s *system, rdb redis.UniversalClient)
+		lose func(t *testing.T, s *system, rdb redis.UniversalClient, before map[string]stored)
 	}{
-		{"everything", func(t *testing.T, _ *system, rdb redis.UniversalClient) {
+		{"everything", func(t *testing.T, _ *system, rdb redis.UniversalClient, _ map[string]stored) {
 			if err := rdb.FlushAll(t.Context()).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"one partition", func(t *testing.T, s *system, rdb redis.UniversalClient) {
+		{"one partition", func(t *testing.T, s *system, rdb redis.UniversalClient, _ map[string]stored) {
 			keys, err := rdb.Keys(t.Context(), s.store.tag(1)+"*").Result()
 			if err != nil || len(keys) < 2 {
 				t.Fatalf("keys of partition 1: %v, %v", keys, err)
 			}
 			rdb.Del(t.Context(), keys...)
 		}},
-		{"a position", func(t *testing.T, s *system, rdb redis.UniversalClient) { rdb.Del(t.Context(), s.store.posKey(0)) }},
-		{"the tail", func(t *testing.T, s *system, rdb redis.UniversalClient) {
+		{"a position", func(t *testing.T, s *system, rdb redis.UniversalClient, _ map[string]stored) {
+			rdb.Del(t.Context(), s.store.posKey(0))
+		}},
+		{"the tail", func(t *testing.T, _ *system, rdb redis.UniversalClient, before map[string]stored) {
 			// A replica that was promoted without the last writes: records and position of an earlier moment.
-			for p := range s.store.cfg.Partitions {
-				rdb.HSet(t.Context(), s.store.posKey(p), posSeq, 40, posID, s.journal.entries[39].ID)
-			}
+			(&ground{rdb: rdb}).put(t, before)
 		}},
 	}
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -105,12 +105,18 @@ func TestLossOfRedisIsNoticedAndMended(t *testing.T) {
 			t.Run(loss.name, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(2, 2))
 				journal := newMemoryJournal()
-				for range 100 {
+				for range 40 {
 					journal.add(anyEvent(r))
 				}
 				s := startSystem(t, rdb, journal, Config{Partitions: 3, Namespace: t.Name()}).ready()
-				loss.lose(t, s, rdb)
+				before := (&ground{rdb: rdb}).keys(t, "")
+				for range 60 {
+					journal.add(anyEvent(r))
+				}
+				s.applied(100)
+				eventually(t, "the watch has seen it", func() bool { return s.store.gate.floorOf(2) == 100 })
 				rebuilds := s.store.Stats().Rebuilds
+				loss.lose(t, s, rdb, before)
 				for i := range 40 { // no claim reads the gap, in no partition that has lost something
 					c := s.claim(requestID(i))
 					want := foldOf(journal.entries)[requestID(i)]

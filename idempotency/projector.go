@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -133,6 +135,13 @@ func (p *Projector) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	// A refund, its payment and its provider are told by one another, so all of them stand at one position. They stand
+	// apart after a write that reached only some partitions, or when one was lost.
+	for _, left := range p.left {
+		if left != p.left[0] {
+			return errors.Join(errMoved, p.store.forgetPositions(ctx))
+		}
+	}
 	if p.anyRebuilding() {
 		p.store.rebuilds.Add(1)
 		p.log.Info("rebuilding the projection from the event stream", "from", p.lowest().Seq, "to", state.Last)
@@ -209,7 +218,7 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	b, err := p.store.fold(ctx, p.left, entries)
+	b, err := p.fold(ctx, entries)
 	if err != nil {
 		return err
 	}
@@ -225,6 +234,34 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 	}
 	p.store.applied.Add(uint64(len(entries)))
 	p.store.ignored.Add(uint64(b.ignored))
+	return nil
+}
+
+// fold makes of the entries what is to be stored. What was read is worth nothing once any partition has lost what it was
+// left with, though only that one refuses the write.
+func (p *Projector) fold(ctx context.Context, entries []Entry) (*batch, error) {
+	b, err := p.store.fold(ctx, p.left, entries)
+	if err == nil && len(p.left) > 1 {
+		err = p.stand(ctx)
+	}
+	return b, err
+}
+
+// stand tells whether every partition is where it was left.
+func (p *Projector) stand(ctx context.Context) error {
+	pipe := p.store.rdb.Pipeline()
+	reads := make([]*redis.SliceCmd, len(p.left))
+	for i := range p.left {
+		reads[i] = pipe.HMGet(ctx, p.where(i), positionFields...)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("read positions: %w", err)
+	}
+	for i, left := range p.left {
+		if readPosition(reads[i].Val()) != left {
+			return errMoved
+		}
+	}
 	return nil
 }
 
@@ -298,14 +335,10 @@ func (p *Projector) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the event stream's state: %w", err)
 	}
+	if err := p.stand(ctx); err != nil {
+		return err
+	}
 	for i, left := range p.left {
-		at, err := p.store.positionAt(ctx, p.where(i))
-		if err != nil {
-			return err
-		}
-		if at != left {
-			return errMoved
-		}
 		if left.missing() { // nothing is stored yet
 			continue
 		}

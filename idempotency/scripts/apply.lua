@@ -19,7 +19,7 @@ local function take() i = i + 1; return ARGV[i - 1] end
 for k = 3, #KEYS do
   local key, pairs_ = KEYS[k], {}
   for _ = 1, 2 * tonumber(take()) do pairs_[#pairs_ + 1] = take() end
-  redis.call('HDEL', key, 'u')
+  redis.call('HDEL', key, 'd', 'u', 'v', 'n')
   redis.call('HSET', key, unpack(pairs_))
   local clean = tonumber(take())
   if clean > tonumber(redis.call('HGET', key, 'c') or 0) then redis.call('HSET', key, 'c', clean) end

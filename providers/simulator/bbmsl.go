@@ -145,6 +145,14 @@ func (b *BBMSL) keysOf(merchantID string) ([]*rsa.PublicKey, bool) {
 func (b *BBMSL) act(e exchange) (order, *transaction, *refusal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	o, t, refused := b.execute(e)
+	if refused != nil && e.operation != opQuery {
+		b.core.refuse(call{TypeBBMSL, e.operation, b.book.reference(e.handles)}, refused.code)
+	}
+	return o, t, refused
+}
+
+func (b *BBMSL) execute(e exchange) (order, *transaction, *refusal) {
 	now := b.core.clock()
 	o, refused := b.book.find(e.handles, now)
 	if refused != nil {

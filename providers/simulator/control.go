@@ -69,6 +69,7 @@ func (s *Server) mountControl() {
 	s.mux.HandleFunc("PUT /_control/{path...}", s.putDocument)
 	s.mux.HandleFunc("GET /_control/ledger", s.getLedger)
 	s.mux.HandleFunc("GET /_control/notices", s.getNotices)
+	s.mux.HandleFunc("GET /_control/refusals", s.getRefusals)
 	s.mux.HandleFunc("DELETE /_control", s.deleteAll)
 	s.mux.HandleFunc("DELETE /_control/{$}", s.deleteAll)
 	s.mux.HandleFunc("/_control/", s.noControl)
@@ -101,6 +102,8 @@ func (s *Server) getLedger(w http.ResponseWriter, _ *http.Request) { writeLines(
 
 func (s *Server) getNotices(w http.ResponseWriter, _ *http.Request) { writeLines(w, s.Notices()) }
 
+func (s *Server) getRefusals(w http.ResponseWriter, _ *http.Request) { writeLines(w, s.Refusals()) }
+
 // writeLines answers NDJSON.
 func writeLines[T any](w http.ResponseWriter, list []T) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -119,7 +122,7 @@ func (s *Server) deleteAll(w http.ResponseWriter, _ *http.Request) {
 
 // noControl answers every call that control does not offer with what it does offer.
 func (s *Server) noControl(w http.ResponseWriter, r *http.Request) {
-	text := fmt.Sprintf("no control %s %s; there are DELETE /_control, GET /_control/ with ledger or notices, and PUT /_control/ with %s",
+	text := fmt.Sprintf("no control %s %s; there are DELETE /_control, GET /_control/ with ledger, notices or refusals, and PUT /_control/ with %s",
 		r.Method, strconv.Quote(r.URL.Path), strings.Join(names(s.documents), ", "))
 	controlError(w, http.StatusNotFound, text, nil)
 }

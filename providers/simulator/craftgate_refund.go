@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,19 +64,29 @@ func (c *Craftgate) refund(q *cgCall) reply {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first := c.book.repeat[q.repeat()]; first != nil {
-		return first.again(q)
+		if refused := first.refuses(q); refused != nil {
+			return c.refuse(q, refused)
+		}
+		return *first.answer
 	}
 	p, wanted, refused := c.book.wanted(q.order)
 	if refused != nil {
-		return refused.reply()
+		return c.refuse(q, refused)
 	}
 	if p.waiting() {
-		return refusedByBank(cgGroupRunning).reply()
+		return c.refuse(q, refusedByBank(cgGroupRunning))
 	}
 	first := c.book.remember(q)
 	c.bankWorks(p)
 	first.answer = c.execute(q, p, wanted)
 	return *first.answer
+}
+
+// refuse answers that a rule does not allow the refund.
+func (c *Craftgate) refuse(q *cgCall, refused *cgRefusal) reply {
+	about := call{TypeCraftgate, q.operation, c.book.referenceOf(q.order)}
+	c.core.refuse(about, cmp.Or(refused.Group, refused.Code))
+	return refused.reply()
 }
 
 // wanted finds the payment of an order and what is to be refunded of which items.
@@ -139,14 +151,9 @@ func (c *Craftgate) bankWorks(p *cgPayment) {
 
 // execute is what the bank makes of a refund.
 func (c *Craftgate) execute(q *cgCall, p *cgPayment, wanted []cgShare) *reply {
-	answer := refusedByBank(cgGroupAboveRest).reply()
-	if len(wanted) == 0 {
+	if !fit(wanted) {
+		answer := c.refuse(q, refusedByBank(cgGroupAboveRest))
 		return &answer
-	}
-	for _, share := range wanted {
-		if share.amount.Micros == 0 || share.amount.Micros > share.item.left().Micros {
-			return &answer
-		}
 	}
 	r := &cgRefund{payment: p, order: q.order, key: q.Header.Get(cgIdempotencyKey), apiKey: q.caller.APIKey,
 		kind: MovementRefund, at: c.core.clock(), lookups: p.Lookups, fails: p.Behaviour == CraftgateWaitingFailure}
@@ -161,11 +168,18 @@ func (c *Craftgate) execute(q *cgCall, p *cgPayment, wanted []cgShare) *reply {
 	c.book.add(r)
 	c.record(r)
 	c.announce(r)
-	answer = cgSuccess(r.answer())
+	answer := cgSuccess(r.answer())
 	if group := string(p.Behaviour); cgGroups[group] != "" {
 		answer = refusedByBank(group).reply()
 	}
 	return &answer
+}
+
+// fit tells whether there is something to give back, and no more than is left of each item.
+func fit(wanted []cgShare) bool {
+	return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(share cgShare) bool {
+		return share.amount.Micros == 0 || share.amount.Micros > share.item.left().Micros
+	})
 }
 
 // verdict is what becomes of a refund of an item.

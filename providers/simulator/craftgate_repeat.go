@@ -34,13 +34,13 @@ func (b *cgBook) remember(q *cgCall) *cgFirst {
 	return first
 }
 
-// again is the answer to a repeat.
-func (f *cgFirst) again(q *cgCall) reply {
+// refuses is why a repeat is not given the first call's answer; nil when it is.
+func (f *cgFirst) refuses(q *cgCall) *cgRefusal {
 	switch {
 	case f.request != q.content():
-		return refusedKeyReused.reply()
+		return refusedKeyReused
 	case f.answer == nil:
-		return refusedByBank(cgGroupRunning).reply()
+		return refusedByBank(cgGroupRunning)
 	}
-	return *f.answer
+	return nil
 }

@@ -31,6 +31,7 @@
 //	PUT    /_control/notices             rules that decide refunds and report them, see Notice
 //	GET    /_control/notices             NDJSON, one SentNotice a line
 //	GET    /_control/ledger              NDJSON, one Movement a line
+//	GET    /_control/refusals            NDJSON, one Refusal a line: what the protocols' own rules turned down
 //	DELETE /_control                     forgets everything
 //
 // The sandbox of Craftgate has a test card for each way that a refund can end. Here a payment is listed with

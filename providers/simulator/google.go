@@ -125,6 +125,9 @@ func (g *Google) refund(r googleRequest) (first *googleStory, refused *googleRef
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	refund, isNew, refused := g.book.take(r)
+	if refused != nil {
+		g.core.refuse(call{TypeGoogle, opRefund, r.capture}, refused.code)
+	}
 	if refused != nil || !isNew {
 		return nil, refused
 	}

@@ -34,27 +34,39 @@ type Movement struct {
 	At               time.Time `json:"at"`
 }
 
-// ledger only ever grows. Protocols append while they hold the lock under which the payment changes, so
-// payments and ledger agree.
-type ledger struct {
+// Refusal is a call for a refund or a void that could be read and came from a known merchant, and that a rule of the
+// protocol refused. What a fault refuses or a payment's behaviour ends is none, and neither is a repeated answer.
+type Refusal struct {
+	Type      string `json:"type"`
+	Operation string `json:"operation"`
+	// Reference is the payment's, as it was listed or as it was asked for.
+	Reference string `json:"reference"`
+	// Code is what the answer gave as the reason: a code, or the name of a group of them.
+	Code string    `json:"code"`
+	At   time.Time `json:"at"`
+}
+
+// record only ever grows. Protocols append while they hold the lock under which the payment changes, so payments and
+// records agree.
+type record[Line any] struct {
 	mu    sync.Mutex
-	lines []Movement
+	lines []Line
 }
 
-func (l *ledger) add(m Movement) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, m)
+func (r *record[Line]) add(line Line) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, line)
 }
 
-func (l *ledger) all() []Movement {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.lines)
+func (r *record[Line]) all() []Line {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
 }
 
-func (l *ledger) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = nil
+func (r *record[Line]) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = nil
 }

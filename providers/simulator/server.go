@@ -29,10 +29,17 @@ type Server struct {
 
 // core is what all protocols share.
 type core struct {
-	clock   func() time.Time
-	ledger  ledger
-	faults  faults
-	notices *notices
+	clock    func() time.Time
+	ledger   record[Movement]
+	refusals record[Refusal]
+	faults   faults
+	notices  *notices
+}
+
+// refuse notes that a protocol's rule refused a call.
+func (c *core) refuse(about call, code string) {
+	c.refusals.add(Refusal{Type: about.provider, Operation: about.operation, Reference: about.reference, Code: code,
+		At: c.clock().UTC()})
 }
 
 // New returns a server that knows no merchants and no payments.
@@ -84,7 +91,10 @@ func (s *Server) Close() { s.core.notices.stop(true) }
 // Ledger returns every movement of money so far, oldest first.
 func (s *Server) Ledger() []Movement { return s.core.ledger.all() }
 
-// Forget drops everything: merchants, payments, balance, faults, notices and the ledger.
+// Refusals returns every call so far that a protocol's rule refused, oldest first.
+func (s *Server) Refusals() []Refusal { return s.core.refusals.all() }
+
+// Forget drops everything: merchants, payments, balance, faults, notices, the ledger and the refusals.
 func (s *Server) Forget() {
 	s.core.faults.set(nil)
 	s.core.notices.set(nil)
@@ -96,4 +106,5 @@ func (s *Server) Forget() {
 	// What is still being sent can add a reversal until it has stopped.
 	s.core.notices.forget()
 	s.core.ledger.forget()
+	s.core.refusals.forget()
 }

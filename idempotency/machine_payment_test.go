@@ -1,0 +1,145 @@
+package idempotency
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"refundworker/schemas"
+)
+
+// modelFold is what a journal says, from its first event on: of refunds, of payments, and of the one provider's pace. It
+// knows no Redis, no partitions and no batches: whatever Redis went through, it must say the same.
+type modelFold struct {
+	refunds  map[schemas.RequestID]modelRecord
+	denied   map[schemas.RequestID]int
+	payments map[string]modelPayment
+	pace     modelPace
+}
+
+// modelPayment is a payment as the design describes it.
+type modelPayment struct {
+	captured, refunded int64
+	once               bool
+	ended              uint64
+	holders            []schemas.RequestID
+	shares             map[schemas.RequestID]int64
+	seen               time.Time // when its last event occurred; zero: nothing was ever heard of it
+}
+
+// modelPace is a provider whose refunds are bounded in number, in a window longer than any run.
+type modelPace struct {
+	stop, gone    int
+	stopped, said bool
+}
+
+func foldModel(entries []Entry) *modelFold {
+	f := &modelFold{refunds: map[schemas.RequestID]modelRecord{}, denied: map[schemas.RequestID]int{},
+		payments: map[string]modelPayment{}}
+	for _, e := range entries {
+		f.take(e)
+	}
+	return f
+}
+
+func (f *modelFold) take(e Entry) {
+	switch e.Event.Kind {
+	case schemas.KindRejected:
+		return
+	case schemas.KindStopped, schemas.KindStarted:
+		f.pace.hear(e.Event)
+		return
+	}
+	id, reference := e.Event.RequestID, e.Event.Payment.Reference
+	refund, legal := f.refunds[id].fold(e)
+	if !legal {
+		return // it says nothing about the payment either
+	}
+	f.refunds[id] = refund
+	p := f.payments[reference]
+	p.holders, p.shares = slices.Clone(p.holders), maps.Clone(p.shares)
+	switch kind := e.Event.Kind; {
+	case kind == schemas.KindDispatched:
+		if !p.grant(e, &f.pace) && e.Hold.Kind != NoHold {
+			f.denied[id]++
+		}
+	case kind == schemas.KindFailed && p.seen.IsZero():
+		return // what failed before anything was tried has touched no payment
+	case kind.Outcome():
+		p.outcome(e)
+	case kind == schemas.KindReversed:
+		p.refunded, p.ended = max(0, p.refunded-e.Event.Reversal.Amount.Micros), e.Seq
+	default:
+		return
+	}
+	p.seen = e.Event.OccurredAt
+	f.payments[reference] = p
+}
+
+// grant tells whether the refund has its hold once its intent is taken in.
+func (p *modelPayment) grant(e Entry, pace *modelPace) bool {
+	id, amount, named := e.Event.RequestID, e.Event.Amount.Micros, e.Event.Payment.Amount
+	if named != nil && p.captured == 0 {
+		p.captured = named.Micros // the first command that names it binds it
+	}
+	switch {
+	case slices.Contains(p.holders, id):
+		return true
+	case e.Hold == nil: // called unasked
+	case e.Hold.Kind == NoHold, named != nil && named.Micros != p.captured, p.captured != 0 && p.taken()+amount > p.captured:
+		return false
+	case e.Hold.Kind == SoleHold && (len(p.holders) > 0 || p.ended > e.Hold.LookedAt):
+		return false
+	case e.Hold.Velocity != nil && !pace.lets(*e.Hold.Velocity):
+		return false
+	}
+	if p.shares == nil {
+		p.shares = map[schemas.RequestID]int64{}
+	}
+	p.holders, p.shares[id] = append(p.holders, id), amount
+	return true
+}
+
+// taken is what went back and what may still go.
+func (p *modelPayment) taken() int64 {
+	sum := p.refunded
+	for _, share := range p.shares {
+		sum += share
+	}
+	return sum
+}
+
+func (p *modelPayment) outcome(e Entry) {
+	id := e.Event.RequestID
+	p.holders = slices.DeleteFunc(p.holders, func(holder schemas.RequestID) bool { return holder == id })
+	delete(p.shares, id)
+	p.ended = e.Seq
+	if e.Event.Kind != schemas.KindFailed {
+		p.once, p.refunded = true, p.refunded+e.Event.Amount.Micros
+	}
+}
+
+// lets counts one more refund, unless that is more than the bound, which stops the provider.
+func (v *modelPace) lets(asked Pace) bool {
+	switch {
+	case v.stopped:
+		return false
+	case asked.Exempt:
+		return true
+	case v.gone >= asked.Bounds[0].Count:
+		v.stopped, v.said = true, false
+		return false
+	}
+	v.gone++
+	return true
+}
+
+// hear takes in a stop, and the start that answers the last one.
+func (v *modelPace) hear(e schemas.Event) {
+	switch {
+	case e.Kind == schemas.KindStopped && e.N > v.stop:
+		v.stop, v.stopped, v.said = e.N, true, true
+	case e.Kind == schemas.KindStarted && v.said && e.N == v.stop:
+		v.stopped, v.said, v.gone = false, false, 0
+	}
+}

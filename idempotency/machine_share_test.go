@@ -1,0 +1,151 @@
+package idempotency
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"refundworker/schemas"
+)
+
+// share is what a machine's refund asks for, and of which payment.
+type share struct {
+	reference string
+	micros    int64
+}
+
+// drawShares puts the refunds on payments, so that about half of them do not fit beside the others.
+func drawShares(t *rapid.T) map[schemas.RequestID]share {
+	shares := map[schemas.RequestID]share{}
+	for i := range machineRefunds {
+		reference := rapid.SampledFrom([]string{"4922", "4922", "4922", "771"}).Draw(t, "payment")
+		shares[requestID(i)] = share{reference, rapid.Int64Range(1, 7).Draw(t, "amount") * 1_000_000}
+	}
+	return shares
+}
+
+// machineCaptured is what commands say was captured: mostly the same, where they say it.
+var machineCaptured = []*schemas.Money{nil, nil, hkd(10), hkd(10), hkd(10), hkd(6)}
+
+// machinePace is a bound that is passed soon.
+var machinePace = Pace{Bounds: []Bound{{Window: maxWindow, Count: 3}}}
+
+// about puts an event on its refund's payment, and draws what an intent asks of it.
+func (m *claimMachine) about(t *rapid.T, e Entry) Entry {
+	refund := m.shares[e.Event.RequestID]
+	e.Event.Amount = &schemas.Money{Micros: refund.micros, Currency: "HKD"}
+	e.Event.Payment = &schemas.Payment{Reference: refund.reference}
+	if e.Event.Kind != schemas.KindDispatched {
+		return e
+	}
+	e.Event.Payment.Amount = rapid.SampledFrom(machineCaptured).Draw(t, "captured")
+	kind := rapid.SampledFrom([]HoldKind{"", ShareHold, ShareHold, SoleHold, NoHold}).Draw(t, "hold")
+	if kind == "" {
+		return e
+	}
+	e.Hold = &Hold{Kind: kind}
+	if kind == SoleHold {
+		e.Hold.LookedAt = uint64(rapid.IntRange(0, len(m.journal.entries)).Draw(t, "looked at"))
+	}
+	switch rapid.IntRange(0, 4).Draw(t, "pace") {
+	case 0:
+		e.Hold.Velocity = &Pace{Exempt: true}
+	case 1, 2:
+		e.Hold.Velocity = &machinePace
+	}
+	return e
+}
+
+// settleAny journals an outcome or a reversal, legal or not.
+func (m *claimMachine) settleAny(t *rapid.T) {
+	kind := rapid.SampledFrom([]schemas.Kind{schemas.KindSucceeded, schemas.KindSucceeded, schemas.KindCancelled,
+		schemas.KindFailed, schemas.KindReversed}).Draw(t, "kind")
+	e := event(drawID(t), kind, attempt(1))
+	e.Event.Reversal = &schemas.Reversal{NoticeID: "n", Amount: *hkd(1), Total: *hkd(1)}
+	m.add(t, m.about(t, e))
+}
+
+// brake journals a stop or a start of the provider, by the right number or another.
+func (m *claimMachine) brake(t *rapid.T) {
+	kind := rapid.SampledFrom([]schemas.Kind{schemas.KindStopped, schemas.KindStarted}).Draw(t, "kind")
+	m.add(t, Entry{Event: schemas.Event{Kind: kind, Provider: "bank", OccurredAt: time.Now().UTC(),
+		N: rapid.IntRange(1, 3).Draw(t, "n")}})
+}
+
+// checkPayments holds every payment, and the pace, to the fold of the journal up to where their partition stands, and
+// the records to how many of their attempts were denied.
+func (m *claimMachine) checkPayments(t *rapid.T, found map[string]stored) {
+	store := m.workers[0].store
+	upTo := make([]*modelFold, len(m.model.pos))
+	for p, at := range m.model.pos {
+		if at != nil {
+			upTo[p] = foldModel(m.journal.entries[:*at])
+		}
+	}
+	for _, reference := range []string{"4922", "771"} {
+		key, p := store.paymentKey("bank", reference)
+		if upTo[p] != nil {
+			m.checkPayment(t, reference, found[key], upTo[p].payments[reference])
+		}
+		delete(found, key)
+	}
+	key, p := store.velocityKey("bank")
+	if upTo[p] != nil {
+		checkPace(t, readVelocity(found[key].hash[velocityField]), upTo[p].pace)
+	}
+	delete(found, key)
+	for id := range m.shares {
+		key, p := store.recordKey(id)
+		if upTo[p] == nil {
+			continue
+		}
+		if got := found[key].hash[fieldDenied]; got != counted(upTo[p].denied[id]) {
+			t.Fatalf("%s was denied %q times, want %d", id, got, upTo[p].denied[id])
+		}
+	}
+}
+
+// counted is how a number is stored that may be 0.
+func counted(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func (m *claimMachine) checkPayment(t *rapid.T, reference string, got stored, want modelPayment) {
+	if want.seen.IsZero() {
+		if got.hash != nil {
+			t.Fatalf("payment %s is %q, and nothing was journalled for it", reference, got.hash[paymentField])
+		}
+		return
+	}
+	p := readPayment(got.hash[paymentField])
+	found := modelPayment{captured: p.Captured, refunded: p.Refunded, once: p.Once, ended: p.Ended,
+		shares: map[schemas.RequestID]int64{}}
+	for _, h := range p.Holds {
+		found.holders, found.shares[h.id] = append(found.holders, h.id), h.micros
+	}
+	if found.captured != want.captured || found.refunded != want.refunded || found.once != want.once ||
+		found.ended != want.ended || !slices.Equal(found.holders, want.holders) || !maps.Equal(found.shares, want.shares) {
+		t.Fatalf("payment %s is\n%+v, want\n%+v", reference, found, want)
+	}
+	expires := want.seen.Add(modelRetain)
+	if len(want.holders) > 0 {
+		expires = time.Time{}
+	}
+	if got.expires.IsZero() != expires.IsZero() || !m.same(got.expires, expires) {
+		t.Fatalf("payment %s goes at %s, want %s", reference, got.expires, expires)
+	}
+}
+
+func checkPace(t *rapid.T, got velocity, want modelPace) {
+	_, gone, _ := got.Windows[bound{"HKD", maxWindow}].within(time.Now(), maxWindow)
+	found := modelPace{stop: got.Stop, gone: gone, stopped: got.Since != 0, said: got.Said}
+	if found != want {
+		t.Fatalf("the provider's pace is %+v, want %+v", found, want)
+	}
+}
