@@ -29,7 +29,7 @@ func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 	if done {
 		return decision
 	}
-	if decision, done := p.passGuard(ctx, d, before, seq); done {
+	if decision, done := p.passGuard(ctx, d, before.hold, seq); done {
 		return decision
 	}
 	return p.call(ctx, d, baseline)

@@ -50,37 +50,51 @@ func (p *processor) hold(d *delivery) *idempotency.Hold {
 
 // lookAtPayment spares an intent that the guard would deny; it reports false when the attempt goes on.
 func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (Decision, bool) {
-	verdict := d.payment.Judge(p.asked(d))
-	if verdict == idempotency.Contradicts && d.claim.Answer != idempotency.Fresh {
-		if err := p.readHistory(ctx, d); err != nil {
-			return Decision{Release: Abandon, Then: Later, Delay: time.Minute, Detail: err.Error()}, true
-		}
-		// The refund is what its first intent said. Another amount in a later copy of its command says nothing.
-		if captured, _ := d.payment.Captured(); d.history.Captured == nil || d.history.Captured.Equal(captured) {
-			d.command.Payment.Amount = &captured
-			verdict = d.payment.Judge(p.asked(d))
-		}
+	verdict, err := p.judge(ctx, d)
+	if err != nil {
+		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
-	if p.caps.Concurrent == providers.OneEver && d.payment.Refunded() && !d.payment.Holds(d.command.RequestID) {
-		return decideRefunded(p.situation(d)), true
-	}
-	if verdict == idempotency.Fits {
+	once := p.caps.Concurrent == providers.OneEver && d.payment.Once() && !d.payment.Holds(d.command.RequestID)
+	if verdict == idempotency.Fits && !once {
 		return Decision{}, false
+	}
+	if err := p.stillUnsettled(ctx, d, d.payment); err != nil {
+		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
+	}
+	if once {
+		return decideRefunded(p.situation(d)), true
 	}
 	return decideNoRoom(p.situation(d), verdict), true
 }
 
-// passGuard waits until the own intent is applied and tells whether it was granted what it asked for.
-func (p *processor) passGuard(ctx context.Context, d *delivery, before preparation, seq uint64) (Decision, bool) {
-	if before.hold != nil {
+// judge asks what the payment has left for the refund. The refund is what its first intent said: another captured amount
+// in a later copy of its command says nothing.
+func (p *processor) judge(ctx context.Context, d *delivery) (idempotency.Verdict, error) {
+	verdict := d.payment.Judge(p.asked(d))
+	if verdict != idempotency.Contradicts || d.claim.Answer == idempotency.Fresh {
+		return verdict, nil
+	}
+	if err := p.readHistory(ctx, d); err != nil {
+		return verdict, err
+	}
+	if captured, _ := d.payment.Captured(); d.history.Captured == nil || d.history.Captured.Equal(captured) {
+		d.command.Payment.Amount = &captured
+		verdict = d.payment.Judge(p.asked(d))
+	}
+	return verdict, nil
+}
+
+// passGuard waits until the own intent, at seq, is applied and tells whether it was granted what it asked for.
+func (p *processor) passGuard(ctx context.Context, d *delivery, hold *idempotency.Hold, seq uint64) (Decision, bool) {
+	if hold != nil {
 		began := time.Now()
 		look, err := p.awaitPayment(ctx, d, seq)
 		if err != nil {
 			return p.situation(d).undo(scheduleFloor, err.Error()), true
 		}
 		p.obs.waited(ctx, p.in.Name, began)
-		if !look.Holds(d.command.RequestID) {
-			return p.denied(ctx, d, look, seq), true
+		if !look.Granted(d.command.RequestID, seq) {
+			return p.denied(ctx, d, look), true
 		}
 	}
 	s := p.situation(d)
@@ -93,27 +107,32 @@ func (p *processor) passGuard(ctx context.Context, d *delivery, before preparati
 	return Decision{}, false
 }
 
-// denied tells what becomes of a refund whose intent, at seq, did not get its hold: no call follows it.
-func (p *processor) denied(ctx context.Context, d *delivery, look idempotency.PaymentLook, seq uint64) Decision {
+// denied tells what becomes of a refund whose intent did not get its hold: no call follows it.
+func (p *processor) denied(ctx context.Context, d *delivery, look idempotency.PaymentLook) Decision {
 	s := p.situation(d)
-	if look.Ended() > seq { // a refund of the payment ended since; was it this one?
-		if err := p.unsettled(ctx, d, look.Ended()); err != nil {
-			return s.undo(scheduleFloor, err.Error())
-		}
+	if err := p.stillUnsettled(ctx, d, look); err != nil {
+		return s.undo(scheduleFloor, err.Error())
 	}
 	verdict := look.Judge(p.asked(d))
 	switch {
 	case !s.clean():
-		return s.undo(heldDelay(s), "the payment has no room while an attempt is in doubt")
+		return s.undoHeld("the payment has no room while an attempt is in doubt")
 	case verdict == idempotency.Exceeds, verdict == idempotency.Contradicts:
 		return exceeds(verdict)
 	case verdict == idempotency.Held:
-		return s.undo(heldDelay(s), "another refund of the payment was first")
+		return s.undoHeld("another refund of the payment was first")
 	}
 	if p.stopped(ctx) {
 		return s.undo(scheduleFloor, "the provider is stopped")
 	}
 	return s.undo(scheduleFloor, "the payment changed since it was looked at")
+}
+
+// undoHeld ends an attempt that was not let through because of other refunds.
+func (s situation) undoHeld(detail string) Decision {
+	d := s.undo(heldDelay(s), detail)
+	d.Round = s.round + 1
+	return d
 }
 
 // awaitPayment waits only as long as a call, or giving the lease back, is still possible afterwards.
@@ -132,16 +151,17 @@ func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
 	if err != nil || look.Holds(d.command.RequestID) {
 		return true, err
 	}
-	if look.Ended() <= d.claim.Record.Last {
-		return false, nil
-	}
-	return false, p.unsettled(ctx, d, look.Ended())
+	return false, p.stillUnsettled(ctx, d, look)
 }
 
-// unsettled returns an error when the refund was settled by seq, or that cannot be told.
-func (p *processor) unsettled(ctx context.Context, d *delivery, seq uint64) error {
+// stillUnsettled returns an error when the refund was settled since it was claimed, or that cannot be told: its own outcome
+// leaves no hold and less room.
+func (p *processor) stillUnsettled(ctx context.Context, d *delivery, look idempotency.PaymentLook) error {
+	if look.Ended() <= d.claim.Record.Last { // no refund of the payment ended since
+		return nil
+	}
 	record, pos, err := p.store.Look(ctx, d.command.RequestID)
-	if err == nil && (pos < seq || record.State.Settled()) {
+	if err == nil && (pos < look.Ended() || record.State.Settled()) {
 		err = errEnded
 	}
 	return err

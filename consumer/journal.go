@@ -87,29 +87,28 @@ func setHold(header nats.Header, hold *idempotency.Hold) {
 	}
 }
 
-// readHold is setHold's opposite. An intent that asks for what cannot be read gets nothing.
-func readHold(header nats.Header) *idempotency.Hold {
+// readHold is setHold's opposite. It reports false for what cannot be read.
+func readHold(header nats.Header) (*idempotency.Hold, bool) {
 	var hold idempotency.Hold
 	switch text := header.Get(schemas.HeaderHold); text {
 	case "":
-		return nil
+		return nil, true
 	case string(idempotency.ShareHold), string(idempotency.NoHold):
 		hold.Kind = idempotency.HoldKind(text)
 	default:
 		at, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			return &idempotency.Hold{Kind: idempotency.NoHold}
+			return nil, false
 		}
 		hold.Kind, hold.LookedAt = idempotency.SoleHold, at
 	}
-	if text := header.Get(schemas.HeaderVelocity); text != "" {
-		pace, ok := idempotency.ParsePace(text)
-		if !ok {
-			return &idempotency.Hold{Kind: idempotency.NoHold}
-		}
-		hold.Velocity = &pace
+	text := header.Get(schemas.HeaderVelocity)
+	if text == "" {
+		return &hold, true
 	}
-	return &hold
+	pace, ok := idempotency.ParsePace(text)
+	hold.Velocity = &pace
+	return &hold, ok
 }
 
 // publish stores a message once; its id makes repeating it harmless.
@@ -227,11 +226,11 @@ func (j *journal) Read(ctx context.Context, from uint64) (idempotency.Reader, er
 func entry(seq uint64, header nats.Header, body []byte) idempotency.Entry {
 	e := idempotency.Entry{Seq: seq, ID: header.Get(schemas.HeaderMsgID), Owner: header.Get(schemas.HeaderOwner)}
 	event, err := schemas.DecodeEvent(body)
-	if err != nil || event.ID() != e.ID && event.Kind != schemas.KindRejected {
+	hold, ok := readHold(header)
+	if err != nil || !ok || event.ID() != e.ID && event.Kind != schemas.KindRejected {
 		return e
 	}
-	e.Event = event
-	e.Hold = readHold(header)
+	e.Event, e.Hold = event, hold
 	e.Trace = packTrace(header.Get(schemas.HeaderTraceParent))
 	return e
 }

@@ -97,8 +97,11 @@ func (l *lane) run(ctx context.Context) {
 
 // room is how many deliveries may be begun now.
 func (l *lane) room() int {
-	if !l.asks {
+	switch {
+	case !l.asks:
 		return unbounded
+	case !l.processor.velocity.known(): // the provider may be stopped
+		return 0
 	}
 	return l.processor.brakes.room(time.Now())
 }
@@ -109,10 +112,15 @@ func (l *lane) ready(ctx context.Context) bool {
 	if l.worker.store.Gate().Reason() == idempotency.Ready && l.room() > 0 {
 		return true
 	}
+	var first <-chan struct{}
+	if l.asks && !l.processor.velocity.known() {
+		first = l.processor.velocity.first
+	}
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
 	select {
 	case <-changed:
+	case <-first:
 	case <-timer.C:
 	case <-ctx.Done():
 	}

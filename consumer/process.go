@@ -32,7 +32,7 @@ type processor struct {
 	// brakes tell whether the provider may be asked at all.
 	brakes *brakes
 	// velocity is whether the provider is stopped.
-	velocity velocityWatch
+	velocity *velocityWatch
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }
@@ -155,7 +155,7 @@ func (p *processor) work(ctx context.Context, d *delivery) Decision {
 	looked := p.lookAhead(ctx, d)
 	d.claim, err = p.claim(ctx, d.command.RequestID, fingerprint)
 	if lookErr := looked(); err == nil && lookErr != nil && d.claim.Held() {
-		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Detail: lookErr.Error()}
+		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: lookErr.Error()}
 	}
 	if err != nil {
 		return Decision{Then: Nak, Delay: notReadyNak, Detail: err.Error()}

@@ -3,7 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -14,33 +14,56 @@ import (
 	"refundworker/schemas"
 )
 
-// velocityEvery is the time between two looks at whether providers are stopped.
-const velocityEvery = 250 * time.Millisecond
+const (
+	// velocityEvery is the time between two looks at whether providers are stopped.
+	velocityEvery = 250 * time.Millisecond
+	// velocityFirst is that time until there was one: nothing is pulled before it.
+	velocityFirst = 20 * time.Millisecond
+	// stoppedAgain is how long a stop waits before it is journalled again: events age out.
+	stoppedAgain = 7 * 24 * time.Hour
+)
 
 // velocityWatch is what this worker last saw of a provider's velocity stop. It is safe for concurrent use.
 type velocityWatch struct {
-	mu   sync.Mutex
-	seen idempotency.VelocityLook
+	seen atomic.Pointer[idempotency.VelocityLook]
+	// first is closed with the first look.
+	first chan struct{}
 }
+
+func newVelocityWatch() *velocityWatch { return &velocityWatch{first: make(chan struct{})} }
+
+// known tells whether there was a look at all.
+func (w *velocityWatch) known() bool { return w.seen.Load() != nil }
 
 // look is what was seen last.
 func (w *velocityWatch) look() idempotency.VelocityLook {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen
+	if seen := w.seen.Load(); seen != nil {
+		return *seen
+	}
+	return idempotency.VelocityLook{}
 }
 
-// take takes in a look and returns the one before.
-func (w *velocityWatch) take(seen idempotency.VelocityLook) idempotency.VelocityLook {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before := w.seen
-	w.seen = seen
-	return before
+// take takes in a look, unless a newer one was taken before. It returns the one that it follows.
+func (w *velocityWatch) take(look idempotency.VelocityLook) (before idempotency.VelocityLook, taken bool) {
+	for {
+		seen := w.seen.Load()
+		if seen != nil {
+			before = *seen
+		}
+		if look.At < before.At {
+			return before, false
+		}
+		if w.seen.CompareAndSwap(seen, &look) {
+			if seen == nil {
+				close(w.first)
+			}
+			return before, true
+		}
+	}
 }
 
 // pace is what the next intent says of the provider's bounds; nil where it has none. What waited when the provider was
-// last started again has been looked at by a person: it is not counted any more.
+// last started again has been looked at by a person: it is not counted any more. Nor is a refund that went ahead before.
 func (p *processor) pace(d *delivery) *idempotency.Pace {
 	if len(p.in.Velocity) == 0 {
 		return nil
@@ -51,7 +74,8 @@ func (p *processor) pace(d *delivery) *idempotency.Pace {
 			pace.Bounds = append(pace.Bounds, idempotency.Bound{Window: v.Window, Count: v.Count, Micros: v.Micros, DryRun: v.DryRun})
 		}
 	}
-	if len(pace.Bounds) == 0 || d.arrived.Before(p.velocity.look().Started) {
+	counted := d.payment.Holds(d.command.RequestID)
+	if counted || len(pace.Bounds) == 0 || d.arrived.Before(p.velocity.look().Started) {
 		return &idempotency.Pace{Exempt: true}
 	}
 	return &pace
@@ -60,10 +84,13 @@ func (p *processor) pace(d *delivery) *idempotency.Pace {
 // watchVelocity keeps every instance's stop in view, until ctx ends.
 func (w *Worker) watchVelocity(ctx context.Context) {
 	for ctx.Err() == nil {
+		wait := velocityEvery
 		for _, p := range w.processors {
-			_ = p.stopped(ctx) // it is looked at again in a moment
+			if p.stopped(ctx); !p.velocity.known() {
+				wait = velocityFirst
+			}
 		}
-		_ = pause(ctx, velocityEvery)
+		_ = pause(ctx, wait)
 	}
 }
 
@@ -74,7 +101,10 @@ func (p *processor) stopped(ctx context.Context) bool {
 	if err != nil {
 		return p.velocity.look().Stopped
 	}
-	before := p.velocity.take(look)
+	before, taken := p.velocity.take(look)
+	if !taken {
+		return before.Stopped
+	}
 	if look.Stopped {
 		p.brakes.stop()
 	} else {
@@ -91,7 +121,7 @@ func (p *processor) stopped(ctx context.Context) bool {
 		p.obs.log.WarnContext(ctx, "refunds come faster than a bound that only reports", "provider", string(p.in.Name),
 			"intents", look.Dry)
 	}
-	if look.Stopped && !look.Said {
+	if look.Stopped && time.Since(look.Said) > stoppedAgain {
 		p.sayStopped(ctx, look)
 	}
 	return look.Stopped
@@ -102,8 +132,12 @@ func (p *processor) sayStopped(ctx context.Context, look idempotency.VelocityLoo
 	if p.mayCall() != nil { // the journal is not to be relied on now
 		return
 	}
+	n := look.Stop
+	if look.Said.IsZero() {
+		n++
+	}
 	out, err := p.outgoing(schemas.Event{Kind: schemas.KindStopped, Provider: p.in.Name, OccurredAt: time.Now(),
-		Reason: schemas.ReasonVelocityStop, N: look.Stop + 1, CurrencyCode: look.Currency, Window: look.Window.String()},
+		Reason: schemas.ReasonVelocityStop, N: n, CurrencyCode: look.Currency, Window: look.Window.String()},
 		entryHeaders{})
 	if err == nil {
 		_, err = p.send(ctx, &delivery{}, out)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
 		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, obs: w.obs,
-			inHand: newInHand(), limit: limiter(in.PerSecond), brakes: newBrakes(in, t.Log), fatal: w.stop}
+			inHand: newInHand(), limit: limiter(in.PerSecond), brakes: newBrakes(in, t.Log),
+			velocity: newVelocityWatch(), fatal: w.stop}
 		w.processors = append(w.processors, p)
 		// Retries keep slots of their own: new commands cannot starve them, nor they new commands.
 		retries := max(1, in.Concurrency/4)
@@ -175,8 +177,11 @@ func (w *Worker) stop(err error) {
 // Readiness lists why the worker does not work now; an empty list means that it does.
 func (w *Worker) Readiness() []string {
 	var reasons []string
-	if r := w.store.Gate().Reason(); r != idempotency.Ready {
+	switch r := w.store.Gate().Reason(); {
+	case r != idempotency.Ready:
 		reasons = append(reasons, string(r))
+	case slices.ContainsFunc(w.processors, func(p *processor) bool { return !p.velocity.known() }):
+		reasons = append(reasons, string(idempotency.Starting))
 	}
 	if !w.journal.reachable() {
 		reasons = append(reasons, reasonNATS)

@@ -2,6 +2,8 @@ package idempotency
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,7 +17,7 @@ const (
 // waits lets any number of goroutines wait for the projection to reach a sequence, with one look at Redis for all of
 // them. The process whose projector applies the events needs no look. It is safe for concurrent use.
 type waits struct {
-	look func(ctx context.Context) ([]position, error)
+	look func(ctx context.Context, partitions []int) ([]position, error)
 	gate *Gate
 
 	mu      sync.Mutex
@@ -30,8 +32,8 @@ type waiter struct {
 	done      chan struct{}
 }
 
-func newWaits(partitions int, gate *Gate, look func(ctx context.Context) ([]position, error)) *waits {
-	return &waits{look: look, gate: gate, reached: make([]uint64, partitions), waiting: map[*waiter]bool{}}
+func newWaits(s *Store, partitions int) *waits {
+	return &waits{look: s.positionsOf, gate: s.gate, reached: make([]uint64, partitions), waiting: map[*waiter]bool{}}
 }
 
 // until returns once a partition was seen at seq or above.
@@ -55,6 +57,9 @@ func (w *waits) until(ctx context.Context, partition int, seq uint64) error {
 		}
 	}
 }
+
+// errStopped ends the waits of a worker that must not go on: nothing is applied any more.
+var errStopped = errors.New("the worker is stopped")
 
 // join reports false when there is nothing to wait for.
 func (w *waits) join(own *waiter) bool {
@@ -82,37 +87,50 @@ func (w *waits) run() {
 	pause := appliedFirst
 	for {
 		time.Sleep(pause)
-		if w.nobody() {
+		awaited := w.awaited()
+		if len(awaited) == 0 {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), watchTimeout)
-		positions, err := w.look(ctx)
+		positions, err := w.look(ctx, awaited)
 		cancel()
-		if pause = min(2*pause, appliedMost); err == nil && w.note(positions) > 0 {
+		pause = min(2*pause, appliedMost)
+		if err != nil {
+			continue
+		}
+		ended := 0
+		for i, p := range awaited {
+			ended += w.note(p, positions[i])
+		}
+		if ended > 0 {
 			pause = appliedFirst
 		}
 	}
 }
 
-func (w *waits) nobody() bool {
+// awaited lists the partitions that somebody waits for; with none the looks end.
+func (w *waits) awaited() []int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.looking = len(w.waiting) > 0
-	return !w.looking
-}
-
-// note takes in where the partitions stand and tells how many waits that ended.
-func (w *waits) note(positions []position) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for p, at := range positions {
-		if !at.missing() {
-			w.reached[p] = max(w.reached[p], at.Seq)
+	var partitions []int
+	for waiter := range w.waiting {
+		if !slices.Contains(partitions, waiter.partition) {
+			partitions = append(partitions, waiter.partition)
 		}
 	}
-	ended := 0
+	w.looking = len(partitions) > 0
+	return partitions
+}
+
+// note takes in where a partition stands and tells how many waits that ended.
+func (w *waits) note(partition int, at position) (ended int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !at.missing() {
+		w.reached[partition] = max(w.reached[partition], at.Seq)
+	}
 	for waiter := range w.waiting {
-		if w.reached[waiter.partition] >= waiter.seq {
+		if waiter.partition == partition && w.reached[partition] >= waiter.seq {
 			close(waiter.done)
 			delete(w.waiting, waiter)
 			ended++

@@ -106,7 +106,7 @@ func TestWaitForWhatRedisLostAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		store.waits.note([]position{{Seq: first + 1, Created: 1}}) // as if it had been there
+		store.waits.note(0, position{Seq: first + 1, Created: 1}) // as if it had been there
 		late := &system{t: t, store: store, journal: s.journal}
 		done := late.waitedFor(patience(t), first+1)
 		eventually(t, "it waits", late.waits)

@@ -2,8 +2,8 @@ package idempotency
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"refundworker/schemas"
 )
@@ -20,8 +20,8 @@ func (l PaymentLook) Captured() (schemas.Money, bool) {
 	return schemas.Money{Micros: l.seen.Captured, Currency: l.seen.Currency}, l.seen.Captured != 0
 }
 
-// Refunded tells whether a refund of the payment ever succeeded, or it was voided.
-func (l PaymentLook) Refunded() bool { return l.seen.Once }
+// Once tells whether a refund of the payment ever succeeded, or it was voided.
+func (l PaymentLook) Once() bool { return l.seen.Once }
 
 // Known tells whether any event ever touched the payment. For whoever journalled an intent for it, an unknown payment
 // means that Redis has lost it.
@@ -32,6 +32,11 @@ func (l PaymentLook) Ended() uint64 { return l.seen.Ended }
 
 // Holds tells whether a refund has its hold.
 func (l PaymentLook) Holds(id schemas.RequestID) bool { return l.seen.holds(id) }
+
+// Granted tells whether a refund has its hold by an intent up to seq. A later one's says nothing about who made an earlier.
+func (l PaymentLook) Granted(id schemas.RequestID, seq uint64) bool {
+	return slices.ContainsFunc(l.seen.Holds, func(h hold) bool { return h.id == id && h.since <= seq })
+}
 
 // Judge says what the payment has left for a refund.
 func (l PaymentLook) Judge(a Asked) Verdict { return l.seen.judge(a) }
@@ -54,8 +59,8 @@ func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, referen
 	return PaymentLook{seen: readPayment(text), At: uint64(at)}, nil
 }
 
-// AwaitPayment looks at a payment once the event at seq is applied. A hold, once granted, ends only with the
-// refund's own outcome: a refund that does not hold the payment then, while no outcome came after seq, was
+// AwaitPayment looks at a payment once the event at seq is applied, and maybe later ones. A hold, once granted, ends only
+// with the refund's own outcome: a refund that does not hold the payment then, while no outcome came after seq, was
 // never granted it by an event up to seq.
 func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, reference string,
 	seq uint64) (PaymentLook, error) {
@@ -74,6 +79,3 @@ func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, refere
 		s.waits.forget(partition) // Redis has lost what it had
 	}
 }
-
-// errStopped ends waits of a worker that must not go on: nothing is applied any more.
-var errStopped = errors.New("the worker is stopped")

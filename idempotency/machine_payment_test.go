@@ -141,5 +141,7 @@ func (v *modelPace) hear(e schemas.Event) {
 		v.stop, v.stopped, v.said = e.N, true, true
 	case e.Kind == schemas.KindStarted && v.said && e.N == v.stop:
 		v.stopped, v.said, v.gone = false, false, 0
+	case e.Kind == schemas.KindStarted && !v.stopped && e.N > v.stop:
+		v.stop = e.N
 	}
 }

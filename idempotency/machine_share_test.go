@@ -144,7 +144,7 @@ func (m *claimMachine) checkPayment(t *rapid.T, reference string, got stored, wa
 
 func checkPace(t *rapid.T, got velocity, want modelPace) {
 	_, gone, _ := got.Windows[bound{"HKD", maxWindow}].within(time.Now(), maxWindow)
-	found := modelPace{stop: got.Stop, gone: gone, stopped: got.Since != 0, said: got.Said}
+	found := modelPace{stop: got.Stop, gone: gone, stopped: got.Since != 0, said: got.Said != 0}
 	if found != want {
 		t.Fatalf("the provider's pace is %+v, want %+v", found, want)
 	}

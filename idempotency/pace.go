@@ -86,8 +86,8 @@ type velocity struct {
 	Stop   int    `json:"n,omitempty"`
 	Since  uint64 `json:"s,omitempty"`
 	Passed *bound `json:"p,omitempty"`
-	// Said is set while the stop that holds is journalled.
-	Said bool `json:"e,omitempty"`
+	// Said is when the stop that holds was last journalled, in Unix milliseconds; 0 before it is.
+	Said int64 `json:"e,omitempty"`
 	// Started is when the provider was last let go on, in Unix milliseconds.
 	Started int64 `json:"a,omitempty"`
 	// Dry counts the intents that passed a bound of a dry run.
@@ -178,7 +178,7 @@ func (v *velocity) admit(e Entry) bool {
 		v.Windows[key] = kept
 		passed := b.Count > 0 && count >= b.Count || b.Micros > 0 && plus(micros, amount.Micros) > b.Micros
 		if passed && !b.DryRun {
-			v.Since, v.Passed, v.Said = e.Seq, &key, false
+			v.Since, v.Passed, v.Said = e.Seq, &key, 0
 			return false
 		}
 		dry = dry || passed
@@ -200,13 +200,15 @@ func (v *velocity) admit(e Entry) bool {
 func (v *velocity) heard(e Entry) {
 	v.Last = e.Seq
 	switch n := e.Event.N; {
-	case e.Event.Kind == schemas.KindStopped && n > v.Stop:
-		v.Stop, v.Said = n, true
+	case e.Event.Kind == schemas.KindStopped && (n > v.Stop || n == v.Stop && v.Said != 0):
+		v.Stop, v.Said = n, e.Stored.UnixMilli()
 		if v.Since == 0 {
 			v.Since = e.Seq
 		}
-	case e.Event.Kind == schemas.KindStarted && n == v.Stop && v.Said:
+	case e.Event.Kind == schemas.KindStarted && n == v.Stop && v.Said != 0:
 		*v = velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry, Last: v.Last}
+	case e.Event.Kind == schemas.KindStarted && n > v.Stop && v.Since == 0: // its stop aged out
+		v.Stop, v.Started = n, e.Stored.UnixMilli()
 	}
 }
 

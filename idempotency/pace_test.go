@@ -138,7 +138,7 @@ func TestStopAndStart(t *testing.T) {
 	stopped := func(want VelocityLook) {
 		t.Helper()
 		got := readVelocity(v.text()).look(dayOne)
-		if got.Stopped != want.Stopped || got.Said != want.Said || got.Stop != want.Stop || got.Window != want.Window {
+		if got.Stopped != want.Stopped || got.Said.IsZero() != want.Said.IsZero() || got.Stop != want.Stop || got.Window != want.Window {
 			t.Fatalf("looks %+v, want %+v", got, want)
 		}
 	}
@@ -153,9 +153,9 @@ func TestStopAndStart(t *testing.T) {
 	v.heard(braked(schemas.KindStarted, 1)) // there is nothing to answer yet
 	stopped(VelocityLook{Stopped: true, Window: time.Minute})
 	v.heard(braked(schemas.KindStopped, 1))
-	stopped(VelocityLook{Stopped: true, Said: true, Stop: 1, Window: time.Minute})
+	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 1, Window: time.Minute})
 	v.heard(braked(schemas.KindStarted, 2))
-	stopped(VelocityLook{Stopped: true, Said: true, Stop: 1, Window: time.Minute})
+	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 1, Window: time.Minute})
 	v.heard(braked(schemas.KindStarted, 1))
 	stopped(VelocityLook{Stop: 1})
 	if got := v.look(dayOne).Started; !got.Equal(dayOne) {
@@ -169,12 +169,23 @@ func TestStopAndStart(t *testing.T) {
 	stopped(VelocityLook{Stopped: true, Stop: 1, Window: time.Minute})
 	v.heard(braked(schemas.KindStopped, 2))
 	v.heard(braked(schemas.KindStarted, 1))
-	stopped(VelocityLook{Stopped: true, Said: true, Stop: 2, Window: time.Minute})
+	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 2, Window: time.Minute})
 	v.heard(braked(schemas.KindStarted, 2))
 	lets(true)
 	v.heard(braked(schemas.KindStopped, 3)) // by hand, with no bound passed
-	stopped(VelocityLook{Stopped: true, Said: true, Stop: 3})
+	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 3})
 	lets(false)
+	v = velocity{}
+	v.heard(braked(schemas.KindStarted, 4)) // whose stop has aged out of the journal
+	v.heard(braked(schemas.KindStopped, 4))
+	stopped(VelocityLook{Stop: 4})
+	later := braked(schemas.KindStopped, 5)
+	v.heard(later)
+	later.Stored = dayOne.Add(7 * 24 * time.Hour)
+	v.heard(later) // said again, before it ages out
+	if got := v.look(dayOne).Said; !got.Equal(later.Stored) {
+		t.Errorf("last said at %s, want %s", got, later.Stored)
+	}
 }
 
 var paces = []struct {

@@ -26,10 +26,11 @@ type payment struct {
 	Ended, Last uint64
 }
 
-// hold is a refund's share of its payment, from the intent that got it to the refund's outcome.
+// hold is a refund's share of its payment, from the intent that got it, at since, to the refund's outcome.
 type hold struct {
 	id     schemas.RequestID
 	micros int64
+	since  uint64
 }
 
 // HoldKind says what an intent asks of its payment.
@@ -140,7 +141,7 @@ func (p payment) intend(e Entry, pace func() bool) payment {
 	if asked.Amount.Currency != p.Currency {
 		share = 0
 	}
-	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, share})
+	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, share, e.Seq})
 	return p
 }
 
@@ -219,7 +220,7 @@ func (p payment) text() string {
 	}
 	for _, h := range p.Holds {
 		out = append(append(append(out, ' '), h.id...), '=')
-		out = strconv.AppendUint(out, uint64(h.micros), paymentBase)
+		out = strconv.AppendUint(append(strconv.AppendUint(out, uint64(h.micros), paymentBase), '='), h.since, paymentBase)
 	}
 	return string(out)
 }
@@ -234,8 +235,9 @@ func readPayment(text string) payment {
 	p := payment{Currency: schemas.Currency(parts[0]), Captured: int64(number(parts[1])),
 		Refunded: int64(number(parts[2])), Once: parts[3] == "1", Ended: number(parts[4]), Last: number(parts[5])}
 	for _, part := range parts[6:] {
-		id, micros, _ := strings.Cut(part, "=")
-		p.Holds = append(p.Holds, hold{schemas.RequestID(id), int64(number(micros))})
+		id, rest, _ := strings.Cut(part, "=")
+		micros, since, _ := strings.Cut(rest, "=")
+		p.Holds = append(p.Holds, hold{schemas.RequestID(id), int64(number(micros)), number(since)})
 	}
 	return p
 }

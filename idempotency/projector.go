@@ -229,8 +229,10 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 		return err
 	}
 	p.left = left
-	if !p.anyRebuilding() {
-		p.store.waits.note(left)
+	for i, at := range left {
+		if !p.rebuilding[i] {
+			p.store.waits.note(i, at)
+		}
 	}
 	p.store.applied.Add(uint64(len(entries)))
 	p.store.ignored.Add(uint64(b.ignored))

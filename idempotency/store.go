@@ -1,7 +1,6 @@
 package idempotency
 
 import (
-	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -104,10 +103,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("idempotency settings: %w", err)
 	}
 	s := &Store{rdb: rdb, cfg: cfg, scripts: newBatcher(rdb), gate: newGate(cfg), soon: make(chan struct{}, 1)}
-	s.waits = newWaits(cfg.Partitions, s.gate, func(ctx context.Context) ([]position, error) {
-		positions, _, err := s.positions(ctx)
-		return positions, err
-	})
+	s.waits = newWaits(s, cfg.Partitions)
 	return s, nil
 }
 

@@ -12,10 +12,11 @@ import (
 
 // VelocityLook is what was seen of a provider's pace.
 type VelocityLook struct {
-	// Stopped is set while nothing goes ahead; Said when the event that says so is journalled, and Stop is its number.
-	// Else Stop is the number of the last one.
-	Stopped, Said bool
-	Stop          int
+	// Stopped is set while nothing goes ahead. Said is when the event that says so was last journalled, and Stop its number;
+	// while Said is zero, Stop is the number of the last stop before.
+	Stopped bool
+	Said    time.Time
+	Stop    int
 	// Currency and Window are the bound that was passed; empty when a stop was not caused by one.
 	Currency schemas.Currency
 	Window   time.Duration
@@ -25,6 +26,8 @@ type VelocityLook struct {
 	Dry int
 	// Windows are the windows that are not empty.
 	Windows []WindowLook
+	// At is the journal position as of which this was so.
+	At uint64
 }
 
 // WindowLook is what one window holds.
@@ -48,12 +51,18 @@ func (s *Store) LookVelocity(ctx context.Context, p schemas.ProviderName) (Veloc
 	if len(values) != 2 {
 		return VelocityLook{}, fmt.Errorf("look at the velocity of %s: %w: %s", p, ErrNotReady, ProjectionMissing)
 	}
+	at, _ := values[0].(int64)
 	text, _ := values[1].(string)
-	return readVelocity(text).look(time.Now()), nil
+	look := readVelocity(text).look(time.Now())
+	look.At = uint64(at)
+	return look, nil
 }
 
 func (v velocity) look(now time.Time) VelocityLook {
-	l := VelocityLook{Stopped: v.Since != 0, Said: v.Said, Stop: v.Stop, Dry: v.Dry}
+	l := VelocityLook{Stopped: v.Since != 0, Stop: v.Stop, Dry: v.Dry}
+	if v.Said != 0 {
+		l.Said = time.UnixMilli(v.Said).UTC()
+	}
 	if v.Passed != nil {
 		l.Currency, l.Window = v.Passed.currency, v.Passed.window
 	}

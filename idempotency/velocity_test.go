@@ -61,7 +61,7 @@ func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 			if len(granted) != bound || !granted[requestID(0)] || !granted[requestID(bound-1)] {
 				t.Fatalf("round %d: %d refunds go ahead, want the first %d", round, len(granted), bound)
 			}
-			if got := s.velocity(); !got.Stopped || got.Said || got.Stop != 0 || got.Currency != "HKD" || got.Window != time.Hour {
+			if got := s.velocity(); !got.Stopped || !got.Said.IsZero() || got.Stop != 0 || got.Currency != "HKD" || got.Window != time.Hour {
 				t.Fatalf("round %d: looks %+v, want it stopped by the hour's bound, not said yet", round, got)
 			}
 			s.rebuilt(rdb)
@@ -79,7 +79,7 @@ func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 			if !s.granted(0, crowd)[requestID(crowd-1)] {
 				t.Errorf("round %d: the one that waited does not go ahead", round)
 			}
-			if got := s.velocity(); !got.Stopped || got.Said || got.Stop != 1 || got.Started.IsZero() {
+			if got := s.velocity(); !got.Stopped || !got.Said.IsZero() || got.Stop != 1 || got.Started.IsZero() {
 				t.Errorf("round %d: looks %+v, want it stopped again", round, got)
 			}
 			s.rebuilt(rdb)

@@ -191,6 +191,23 @@ func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
 	return l.positions, l.redisTime, err
 }
 
+// positionsOf reads the positions of some partitions.
+func (s *Store) positionsOf(ctx context.Context, partitions []int) ([]position, error) {
+	pipe := s.rdb.Pipeline()
+	reads := make([]*redis.SliceCmd, len(partitions))
+	for i, p := range partitions {
+		reads[i] = pipe.HMGet(ctx, s.posKey(p), positionFields...)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("read positions: %w", err)
+	}
+	out := make([]position, len(reads))
+	for i, read := range reads {
+		out[i] = readPosition(read.Val())
+	}
+	return out, nil
+}
+
 // readPositions reads what the watch compares: Redis's clock, every partition's position, the oldest event noted.
 func (s *Store) readPositions(ctx context.Context, l *look) error {
 	pipe := s.rdb.Pipeline()

@@ -161,11 +161,11 @@ func (a audit) outcome(c schemas.Command, s *story, moved int, wrong func(string
 }
 
 // sameRecord holds what Redis says against the fold of the journal. A claim may know of more clean attempts than the
-// journal tells: it gave them back.
+// journal tells: it gave them back. Attempts that were denied are told by the payment, not by the refund's own events.
 func sameRecord(id schemas.RequestID, got, want idempotency.Record, wrong func(string, ...any)) {
 	same := got.Clean >= want.Clean && got.Due.Equal(want.Due.Truncate(time.Millisecond)) && bytes.Equal(got.Trace, want.Trace)
 	rest := got
-	rest.Clean, rest.Due, rest.Trace = want.Clean, want.Due, want.Trace
+	rest.Clean, rest.Due, rest.Trace, rest.Denied = want.Clean, want.Due, want.Trace, want.Denied
 	if !same || !reflect.DeepEqual(rest, want) {
 		wrong("%s: record %+v, want the journal's fold %+v", id, got, want)
 	}

@@ -152,7 +152,7 @@ func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
 		case "r":
 			layouts[strings.Split(layout, ":")[0]] = true
 			a.noLease(rdb, keys.Val(), id)
-		case "p", "pos", "beat", "projector", "evicted", "oldest":
+		case "p", "v", "rate", "pos", "beat", "projector", "evicted", "oldest":
 		default:
 			a.residue = append(a.residue, fmt.Sprintf("redis holds %s", keys.Val()))
 		}
