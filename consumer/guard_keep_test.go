@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,34 +110,34 @@ func TestIntentsOfBothBeforeRedisIsLost(t *testing.T) {
 	}
 }
 
-// heldBack holds the preparation of one refund until it is told to fail it.
+// heldBack holds a preparation of one refund, the nth, until it is told to go on, or to fail.
 type heldBack struct {
 	providers.Provider
 	id      schemas.RequestID
-	once    sync.Once
+	nth     int32
+	err     error
+	calls   atomic.Int32
 	here    chan struct{}
 	release chan struct{}
 }
 
-func (u *heldBack) Prepare(ctx context.Context, r providers.Request) (b providers.Baseline, res providers.Result, err error) {
-	if r.RequestID == u.id {
-		u.once.Do(func() {
-			close(u.here)
-			<-u.release
-			err = &providers.Error{Kind: providers.Unavailable, Op: "prepare", Err: errors.New("not now")}
-		})
+func (h *heldBack) Prepare(ctx context.Context, r providers.Request) (providers.Baseline, providers.Result, error) {
+	if r.RequestID == h.id && h.calls.Add(1) == h.nth {
+		close(h.here)
+		<-h.release
+		if h.err != nil {
+			return nil, providers.Result{}, h.err
+		}
 	}
-	if err != nil {
-		return nil, res, err
-	}
-	return u.Provider.Prepare(ctx, r)
+	return h.Provider.Prepare(ctx, r)
 }
 
 // While a refund is in hand, a copy of its command that names another captured amount is put aside. The refund waits,
 // too, then, and its own command is what goes on: the copy alone would be rejected.
 func TestTheFirstCopyOfACommandGoesOn(t *testing.T) {
 	t.Parallel()
-	held := &heldBack{id: "one", here: make(chan struct{}), release: make(chan struct{})}
+	held := &heldBack{id: "one", nth: 1, err: &providers.Error{Kind: providers.Unavailable, Op: "prepare", Err: errors.New("down")},
+		here: make(chan struct{}), release: make(chan struct{})}
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(c *consumer.Config) {
 		held.Provider = c.Instances[0].Provider
 		c.Instances[0].Provider = held
@@ -153,6 +154,31 @@ func TestTheFirstCopyOfACommandGoesOn(t *testing.T) {
 	close(held.release)
 	f.quiet()
 	f.outcome("one", schemas.KindSucceeded, "")
+}
+
+// A refund is settled by a notice while a worker prepares its next attempt. The attempt's intent gets no hold any more, and
+// its own money leaves no room: that says nothing against the outcome.
+func TestRefundSettledBeforeItsIntentStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	held := &heldBack{id: "one", nth: 2, here: make(chan struct{}), release: make(chan struct{})}
+	f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:2s", "succeeded"}}, func(c *consumer.Config) {
+		held.Provider = c.Instances[0].Provider
+		c.Instances[0].Provider = held
+		c.Instances[0].Timeout = 10 * time.Second
+	})
+	f.start()
+	f.publish(of("p", "one", 100, 60))
+	f.wait("the second attempt is prepared", held.here)
+	f.notice(result("one", "n-1", schemas.KindSucceeded, ""))
+	f.eventually("the refund is settled", func() error { return f.reached("one", schemas.KindSucceeded) })
+	close(held.release)
+	f.quiet()
+	if got, want := f.kindsOf("one"), []schemas.Kind{"dispatched", "deferred", "succeeded", "dispatched"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	if reasons := f.deadReasons(); len(reasons) != 0 || f.made("one") {
+		t.Errorf("dead letters %v, a call: %t; want neither", reasons, f.made("one"))
+	}
 }
 
 // behind has one refund's intent wait until another refund's is stored.

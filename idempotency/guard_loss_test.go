@@ -79,3 +79,23 @@ func TestIntentJournalledWhileRedisIsLost(t *testing.T) {
 		}
 	})
 }
+
+// A refund's first intent was denied and its second one granted. Whoever made the first one, and looks late, has no hold.
+func TestHoldAnswersForNoEarlierIntent(t *testing.T) {
+	var denied, granted, again uint64
+	guarded(t, func(j *memoryJournal) {
+		intent := func(id schemas.RequestID, n int) uint64 {
+			return j.add(event(id, schemas.KindDispatched, attempt(n), of("4922", 60), names(hkd(100)), asks(ShareHold)))
+		}
+		intent("b", 1)
+		denied = intent("a", 1)
+		j.add(event("b", schemas.KindFailed, of("4922", 60)))
+		granted, again = intent("a", 2), intent("a", 3)
+	}, func(t *testing.T, s *system) {
+		look := s.look("4922")
+		if look.Granted("a", denied) || !look.Granted("a", granted) || !look.Granted("a", again) {
+			t.Errorf("granted: %t, %t, %t; want the intent that got the hold and the one after it", look.Granted("a", denied),
+				look.Granted("a", granted), look.Granted("a", again))
+		}
+	})
+}
