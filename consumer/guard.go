@@ -131,7 +131,7 @@ func (p *processor) denied(ctx context.Context, d *delivery, look idempotency.Pa
 // undoHeld ends an attempt that was not let through because of other refunds.
 func (s situation) undoHeld(detail string) Decision {
 	d := s.undo(heldDelay(s), detail)
-	d.Round = s.round + 1
+	d.Round = heldRound(s)
 	return d
 }
 
@@ -177,7 +177,7 @@ var errEnded = errors.New("a refund of the payment just ended")
 func decideNoRoom(s situation, v idempotency.Verdict) Decision {
 	switch {
 	case v == idempotency.Held, !s.clean():
-		return Decision{Release: Abandon, Then: Later, Delay: heldDelay(s), Round: s.round + 1,
+		return Decision{Release: Abandon, Then: Later, Delay: heldDelay(s), Round: heldRound(s),
 			Detail: "another refund of the payment is at work"}
 	case v == idempotency.Contradicts && s.claim.Answer == idempotency.Fresh:
 		return refuse(schemas.ReasonInvalid, []schemas.Problem{{Pointer: "/payment/amount",
@@ -205,8 +205,13 @@ func decideRefunded(s situation) Decision {
 		Detail: "a refund of the payment has succeeded, and the provider takes no other"}
 }
 
-// heldMost bounds the wait for a payment that other refunds hold: they may be at it for seconds or for days.
-const heldMost = 15 * time.Minute
+// heldMost bounds the wait for a payment that other refunds hold: they may be at it for seconds or for days, and a look
+// costs next to nothing.
+const heldMost = time.Minute
+
+// heldRound is the round after such a wait. It counts no further than the waits grow: preparations that fail are counted
+// by it, too, and those are given up at some time.
+func heldRound(s situation) int { return max(s.round, min(s.round+1, 5)) }
 
 // heldDelay spaces out looks at such a payment, and those who look apart from each other.
 func heldDelay(s situation) time.Duration {
