@@ -1,6 +1,8 @@
 package consumer_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -107,11 +109,17 @@ func TestCapturedAmountBindsEveryRefund(t *testing.T) {
 func TestRoomComesBackWithAFailure(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: time.Second})
-	f.start()
+	r := f.start()
 	first := of("p", "declined", 100, 60)
 	first.Options = []byte(`{"script":["declined:declined"]}`)
 	f.publish(first)
-	f.eventually("the first call is out", func() error { return f.reached("declined", schemas.KindDispatched) })
+	f.eventually("the first refund has its share", func() error {
+		look, err := r.store.LookPayment(context.Background(), provider, "p")
+		if err == nil && !look.Holds("declined") {
+			err = errors.New("it has none")
+		}
+		return err
+	})
 	f.publish(of("p", "waits", 100, 60))
 	f.quiet()
 	f.outcome("declined", schemas.KindFailed, schemas.ReasonDeclined)

@@ -223,6 +223,10 @@ func (r *outage) caughtUp() {
 // position that is set aside.
 func (r *outage) holdRebuild() (release func()) { return r.holdRequests("}:rebuild") }
 
+// holdFirstStep keeps a rebuild from nothing from beginning, and not those who find out that it is needed: they delete the
+// position that is set aside, where the rebuild looks for it.
+func (r *outage) holdFirstStep() (release func()) { return r.holdRequests("hmget\r\n$23\r\n{refunds.") }
+
 // holdRequests keeps back, on every link, whatever request holds the text, until release.
 func (r *outage) holdRequests(text string) (release func()) {
 	let := make(chan struct{})

@@ -26,7 +26,7 @@ func TestRedisEvicted(t *testing.T) {
 	r := newOutage(t)
 	r.begin(nil)
 	before := r.load.all()
-	release := r.holdRebuild()
+	release := r.holdFirstStep()
 	r.breaks(func() { r.evict() }, "projection_missing")
 	r.again(before)
 	r.silent(silence)
@@ -43,7 +43,7 @@ func TestRedisEvictedAndAskedAtOnce(t *testing.T) {
 	r.stop()
 	r.load.quiet(leftWithin)
 	from := time.Now()
-	release := r.holdRebuild()
+	release := r.holdFirstStep()
 	r.breaks(func() {
 		r.evict()
 		r.again(r.load.all())
