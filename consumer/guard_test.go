@@ -108,7 +108,8 @@ func TestCapturedAmountBindsEveryRefund(t *testing.T) {
 // A refund that fails gives its room to one that waits for it; one that succeeds does not.
 func TestRoomComesBackWithAFailure(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: time.Second})
+	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: time.Second},
+		func(c *consumer.Config) { c.Instances[0].Timeout = 10 * time.Second })
 	r := f.start()
 	first := of("p", "declined", 100, 60)
 	first.Options = []byte(`{"script":["declined:declined"]}`)
