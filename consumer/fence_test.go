@@ -47,6 +47,7 @@ func (g *gathering) Prepare(ctx context.Context, r providers.Request) (providers
 // Two workers are given the same attempt by force: the lease is deleted between their claims. Both pass
 // Prepare; the journal takes one intent, and one call is made.
 func TestFenceStopsTheSecondOfTwoWorkers(t *testing.T) {
+	t.Parallel()
 	var gather *gathering
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: 300 * time.Millisecond,
 		Capabilities: &providers.Capabilities{}}, func(c *consumer.Config) {
@@ -161,6 +162,7 @@ func TestDrainRecordsWhatACallAnswered(t *testing.T) {
 
 // Redis is emptied while a call is out and while a refund is in doubt.
 func TestRedisLostInTheMiddle(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"unknown_applied"}, Latency: 300 * time.Millisecond,
 		Capabilities: &providers.Capabilities{Lookup: true, LookupDelay: time.Millisecond}})
 	f.start()

@@ -157,6 +157,7 @@ func TestUnsupportedOptionsAreRejectedBeforeAnyCall(t *testing.T) {
 }
 
 func TestProviderKeyChangesOnlyAfterDeferred(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"unknown_lost", "not_now:provider_busy:2s", "succeeded"},
 		Capabilities: keepsKeys})
 	f.start()
@@ -174,6 +175,7 @@ func TestProviderKeyChangesOnlyAfterDeferred(t *testing.T) {
 }
 
 func TestTraceRunsFromCommandToEvent(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:2s", "succeeded"}})
 	f.start()
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -46,6 +46,7 @@ func TestFleetRateHoldsForAllWorkersTogether(t *testing.T) {
 
 // Redis does not tell what the other workers call: nobody is called, nothing fails, and it goes on when Redis does.
 func TestFleetRateWithoutAnAnswerCallsNobody(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(c *consumer.Config) { c.Instances[0].FleetPerSecond = 100 })
 	f.start()
 	f.publish(command("one", ""))

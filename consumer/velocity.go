@@ -16,7 +16,7 @@ import (
 
 const (
 	// velocityEvery is the time between two looks at whether providers are stopped.
-	velocityEvery = 250 * time.Millisecond
+	velocityEvery = 500 * time.Millisecond
 	// velocityFirst is that time until there was one: nothing is pulled before it.
 	velocityFirst = 20 * time.Millisecond
 	// stoppedAgain is how long a stop waits before it is journalled again: events age out.
