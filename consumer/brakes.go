@@ -161,14 +161,15 @@ func (p *processor) permit(ctx context.Context, d *delivery, calls int) error {
 	// Half of the time that is left at most: the intent has to be stored in the other half.
 	ctx, cancel := context.WithTimeout(ctx, time.Until(p.lastCall(d))/2)
 	defer cancel()
-	if err := p.turn(ctx, calls); err != nil {
+	err := p.turn(ctx, calls)
+	d.hadTurn()
+	if err != nil {
 		return fmt.Errorf("%w: %w", errNoCall, err)
 	}
 	if err := p.mayCall(); err != nil {
 		return err
 	}
 	d.pass.end()
-	var err error
 	if d.pass, err = p.brakes.enter(time.Now()); err != nil {
 		return fmt.Errorf("%w: %w", errNoCall, err)
 	}

@@ -235,13 +235,13 @@ func (in Instance) problems(c Config) []error {
 
 func (in Instance) judgeRate(wrong func(format string, args ...any)) {
 	if in.PerSecond < 0 || in.PerSecond > maxPerSecond {
-		wrong("rate is %d calls a second, want 1 to %d, or 0 for no bound", in.PerSecond, maxPerSecond)
+		wrong("rate.perSecond is %d, want 1 to %d", in.PerSecond, maxPerSecond)
 	}
 	if in.FleetPerSecond < 0 || in.FleetPerSecond > maxPerSecond {
-		wrong("the fleet's rate is %d calls a second, want 1 to %d, or 0 for no bound", in.FleetPerSecond, maxPerSecond)
+		wrong("rate.fleetPerSecond is %d, want 1 to %d", in.FleetPerSecond, maxPerSecond)
 	}
 	if in.RetryAfterMax < time.Second || in.RetryAfterMax > time.Hour {
-		wrong("retryAfterMax is %s, want 1s to %s", in.RetryAfterMax, time.Hour)
+		wrong("rate.retryAfterMax is %s, want 1s to %s", in.RetryAfterMax, time.Hour)
 	}
 }
 
@@ -271,7 +271,7 @@ func (v Velocity) judge(longest time.Duration, wrong func(format string, args ..
 		wrong("window is %s, want 1s to %s", v.Window, longest)
 	}
 	if v.Count < 0 || v.Count > maxCount {
-		wrong("count is %d, want 1 to %d, or 0 for no bound", v.Count, maxCount)
+		wrong("count is %d, want 1 to %d", v.Count, maxCount)
 	}
 	if v.Count == 0 && v.Micros == 0 {
 		wrong("bounds neither how many refunds nor what they come to")

@@ -74,19 +74,19 @@ var wrongSettings = []struct {
 	{"a timeout of nothing", func(c *consumer.Config) { c.Instances[0].Timeout = time.Millisecond },
 		`provider "test": timeout is 1ms, want 100ms to`},
 	{"negative attempts", func(c *consumer.Config) { c.Instances[0].MaxAttempts = -1 }, `provider "test": maxAttempts is -1, want 1 to 1000`},
-	{"a negative rate", func(c *consumer.Config) { c.Instances[0].PerSecond = -1 }, `provider "test": rate is -1 calls a second`},
+	{"a negative rate", func(c *consumer.Config) { c.Instances[0].PerSecond = -1 }, `provider "test": rate.perSecond is -1`},
 	{"a backoff that shrinks", func(c *consumer.Config) { c.Instances[0].Backoff.Multiplier = 0.5 }, `provider "test": backoff wants`},
 	{"a backoff below its start", func(c *consumer.Config) { c.Instances[0].Backoff.Max = time.Millisecond },
 		`provider "test": backoff wants`},
 	{"jitter above the delay itself", func(c *consumer.Config) { c.Instances[0].Backoff.Jitter = 1.5 }, `provider "test": backoff wants`},
 	{"a fleet too fast", func(c *consumer.Config) { c.Instances[0].FleetPerSecond = 100_001 },
-		`provider "test": the fleet's rate is 100001 calls a second, want 1 to 100000`},
+		`provider "test": rate.fleetPerSecond is 100001, want 1 to 100000`},
 	{"a negative rate of the fleet", func(c *consumer.Config) { c.Instances[0].FleetPerSecond = -1 },
-		`provider "test": the fleet's rate is -1 calls a second`},
+		`provider "test": rate.fleetPerSecond is -1`},
 	{"a rest of nothing", func(c *consumer.Config) { c.Instances[0].RetryAfterMax = time.Millisecond },
-		`provider "test": retryAfterMax is 1ms, want 1s to 1h0m0s`},
+		`provider "test": rate.retryAfterMax is 1ms, want 1s to 1h0m0s`},
 	{"a rest of a day", func(c *consumer.Config) { c.Instances[0].RetryAfterMax = day },
-		`provider "test": retryAfterMax is 24h0m0s, want 1s to 1h0m0s`},
+		`provider "test": rate.retryAfterMax is 24h0m0s, want 1s to 1h0m0s`},
 	{"more than all calls", func(c *consumer.Config) { c.Instances[0].Breaker.Percent = 101 },
 		`provider "test": breaker.percent is 101, want 1 to 100`},
 	{"less than no call", func(c *consumer.Config) { c.Instances[0].Breaker.Calls = -1 },
@@ -165,7 +165,7 @@ func TestConfigReportsEveryProblem(t *testing.T) {
 	}
 	for _, want := range []string{"worker settings: ", "retain is 24h0m0s", "replicas is 6", "lease margin is 1s",
 		`provider "test" is configured twice`, `provider "B": name must be`, `provider "B": has no adapter`,
-		`provider "B": concurrency is 9000`, `provider "B": the fleet's rate is -1`, `provider "B": breaker.percent is 101`,
+		`provider "B": concurrency is 9000`, `provider "B": rate.fleetPerSecond is -1`, `provider "B": breaker.percent is 101`,
 		`provider "B": velocity[0]: window is 0s, want 1s to 24h0m0s`, `provider "B": velocity[0]: bounds neither`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)

@@ -61,7 +61,7 @@ func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (Decision, b
 	if err := p.stillUnsettled(ctx, d, d.payment); err != nil {
 		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
-	if once {
+	if once && verdict != idempotency.Contradicts {
 		return decideRefunded(p.situation(d)), true
 	}
 	return decideNoRoom(p.situation(d), verdict), true
@@ -157,7 +157,7 @@ func (p *processor) wasGranted(ctx context.Context, d *delivery) (bool, error) {
 // stillUnsettled returns an error when the refund was settled since it was claimed, or that cannot be told: its own outcome
 // leaves no hold and less room.
 func (p *processor) stillUnsettled(ctx context.Context, d *delivery, look idempotency.PaymentLook) error {
-	if look.Ended() <= d.claim.Record.Last { // no refund of the payment ended since
+	if look.Ended() <= d.claim.Pos { // no refund of the payment ended since
 		return nil
 	}
 	record, pos, err := p.store.Look(ctx, d.command.RequestID)
@@ -211,7 +211,7 @@ const heldMost = time.Minute
 
 // heldRound is the round after such a wait. It counts no further than the waits grow: preparations that fail are counted
 // by it, too, and those are given up at some time.
-func heldRound(s situation) int { return max(s.round, min(s.round+1, 5)) }
+func heldRound(s situation) int { return max(s.round, min(s.round+1, 5, s.maxAttempts-1)) }
 
 // heldDelay spaces out looks at such a payment, and those who look apart from each other.
 func heldDelay(s situation) time.Duration {

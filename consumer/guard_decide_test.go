@@ -49,7 +49,7 @@ func TestDecideNoRoom(t *testing.T) {
 // rounds only as far as the waits grow.
 func TestLooksAtAHeldPayment(t *testing.T) {
 	want := []time.Duration{2, 4, 8, 16, 32, 60, 60}
-	s := situation{}
+	s := situation{maxAttempts: 12}
 	for i, seconds := range want {
 		s.spread = 0
 		least := heldDelay(s)
@@ -59,7 +59,10 @@ func TestLooksAtAHeldPayment(t *testing.T) {
 		}
 		s.round = i + 1
 	}
-	if got := heldRound(situation{round: 5}); got != 5 {
+	if got := heldRound(situation{round: 2, maxAttempts: 3}); got != 2 {
+		t.Errorf("with 3 attempts it is round %d after 2, want no further one", got)
+	}
+	if got := heldRound(situation{round: 5, maxAttempts: 12}); got != 5 {
 		t.Errorf("after 5 rounds it is round %d, want no further one", got)
 	}
 	if got := heldRound(situation{round: 9}); got != 9 {

@@ -95,6 +95,14 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
+// turns is how many deliveries find turns at the provider's rates soon.
+func (l *lane) turns() int {
+	if !l.asks {
+		return unbounded
+	}
+	return l.processor.turns(time.Now())
+}
+
 // room is how many deliveries may be begun now.
 func (l *lane) room() int {
 	switch {
@@ -109,7 +117,7 @@ func (l *lane) room() int {
 // ready waits while claims are not answered or the provider is left alone; it reports false when the caller should look again.
 func (l *lane) ready(ctx context.Context) bool {
 	changed := l.worker.store.Gate().Changed()
-	if l.worker.store.Gate().Reason() == idempotency.Ready && l.room() > 0 {
+	if l.worker.store.Gate().Reason() == idempotency.Ready && l.room() > 0 && l.turns() > 0 {
 		return true
 	}
 	var first <-chan struct{}
@@ -149,7 +157,7 @@ func (l *lane) renew(ctx context.Context, why string) jetstream.Consumer {
 
 // stalled tells whether messages wait although none came for long while slots were free.
 func (l *lane) stalled(ctx context.Context, consumer jetstream.Consumer) bool {
-	if consumer == nil || len(l.free) == 0 || l.room() == 0 {
+	if consumer == nil || len(l.free) == 0 || l.room() == 0 || l.turns() == 0 {
 		return false
 	}
 	try, cancel := context.WithTimeout(ctx, topologyTry)
@@ -190,6 +198,9 @@ func (l *lane) pull(ctx context.Context, consumer jetstream.Consumer) (int, erro
 		}
 		used++
 		begun.Add(1)
+		if l.asks {
+			l.processor.queued.Add(1)
+		}
 		l.handlers.Go(func() {
 			defer begun.Done()
 			defer func() { l.free <- struct{}{} }()
@@ -207,11 +218,12 @@ func (l *lane) takeSlots(ctx context.Context) (n int, few bool) {
 		return 0, false
 	}
 	room := l.room() // asked only now: it may have taken long to get a slot
-	if room == 0 {
+	most := min(room, l.turns())
+	if most == 0 {
 		l.free <- struct{}{}
 		return 0, false
 	}
-	for n = 1; n < room; n++ {
+	for n = 1; n < most; n++ {
 		select {
 		case <-l.free:
 		default:

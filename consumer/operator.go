@@ -80,6 +80,34 @@ func VelocityStops(ctx context.Context, js jetstream.JetStream, subjects schemas
 	return stops, nil
 }
 
+// Waiting counts the commands of a provider that wait in their stream, and the refunds that wait in a schedule.
+func Waiting(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects,
+	p schemas.ProviderName) (commands, scheduled uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	for _, w := range []struct {
+		into            *uint64
+		stream, subject string
+	}{
+		{&commands, schemas.StreamCommands, subjects.Command(p)},
+		{&scheduled, schemas.StreamRetries, subjects.Retry(p)},
+		{&scheduled, schemas.StreamRetries, subjects.LaterAll(p)},
+	} {
+		stream, err := js.Stream(ctx, w.stream)
+		if err != nil {
+			return 0, 0, fmt.Errorf("count what waits on %s: %w", w.subject, err)
+		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(w.subject))
+		if err != nil {
+			return 0, 0, fmt.Errorf("count what waits on %s: %w", w.subject, err)
+		}
+		for _, n := range info.State.Subjects {
+			*w.into += n
+		}
+	}
+	return commands, scheduled, nil
+}
+
 // StartAgain journals that a stopped provider may go on, and returns the event. Its id is made of the stop's number, so
 // doing it again after a lost answer is harmless, and of two operators only one has started the provider: the other
 // gets the first one's event and ErrStartedByOther.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +31,10 @@ type processor struct {
 	inHand  *inHand
 	// limit spaces out calls of the provider.
 	limit *rate.Limiter
+	// queued is how many deliveries in hand have not had their turn at the provider's rates yet.
+	queued atomic.Int64
+	// fleetTaken is until when the fleet's turns are taken, but for the next few seconds' after it, in Unix nanoseconds.
+	fleetTaken atomic.Int64
 	// brakes tell whether the provider may be asked at all.
 	brakes *brakes
 	// velocity is whether the provider is stopped.
@@ -63,6 +69,8 @@ type delivery struct {
 	walked   bool
 	// trace is what events of this delivery carry on.
 	trace nats.Header
+	// hadTurn is told once the delivery has had its turn, or got none.
+	hadTurn func()
 	// pass is the right to ask the provider; nil while there is none.
 	pass *pass
 	// cleared is set when doubt about every earlier attempt was ended under this claim; untouched when no
@@ -75,13 +83,15 @@ var errJournalBackwards = errors.New("the event stream gave a sequence that was 
 
 // process works on one message until it is acknowledged, rescheduled, given back or terminated.
 func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
+	hadTurn := sync.OnceFunc(func() { p.queued.Add(-1) })
+	defer hadTurn()
 	meta, err := msg.Metadata()
 	if err != nil { // not a JetStream delivery: nothing can be acknowledged
 		p.obs.log.ErrorContext(ctx, "message without metadata", "subject", msg.Subject())
 		return
 	}
 	d := &delivery{msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream,
-		scheduled: meta.Stream == schemas.StreamRetries}
+		scheduled: meta.Stream == schemas.StreamRetries, hadTurn: hadTurn}
 	d.round, _ = strconv.Atoi(msg.Headers().Get(schemas.HeaderRound))
 	d.arrived = meta.Timestamp
 	if since, err := time.Parse(time.RFC3339Nano, msg.Headers().Get(schemas.HeaderSince)); err == nil && d.scheduled {

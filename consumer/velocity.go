@@ -19,7 +19,7 @@ const (
 	velocityEvery = 500 * time.Millisecond
 	// velocityFirst is that time until there was one: nothing is pulled before it.
 	velocityFirst = 20 * time.Millisecond
-	// stoppedAgain is how long a stop waits before it is journalled again: events age out.
+	// stoppedAgain is how long a stop waits, at most, before it is journalled again: events age out.
 	stoppedAgain = 7 * 24 * time.Hour
 )
 
@@ -81,14 +81,12 @@ func (p *processor) pace(d *delivery) *idempotency.Pace {
 	return &pace
 }
 
-// watchVelocity keeps every instance's stop in view, until ctx ends.
-func (w *Worker) watchVelocity(ctx context.Context) {
+// watchVelocity keeps the instance's stop in view, until ctx ends.
+func (p *processor) watchVelocity(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := velocityEvery
-		for _, p := range w.processors {
-			if p.stopped(ctx); !p.velocity.known() {
-				wait = velocityFirst
-			}
+		if p.stopped(ctx); !p.velocity.known() {
+			wait = velocityFirst
 		}
 		_ = pause(ctx, wait)
 	}
@@ -113,15 +111,16 @@ func (p *processor) stopped(ctx context.Context) bool {
 	switch {
 	case look.Stopped && !before.Stopped:
 		p.obs.log.ErrorContext(ctx, "the provider is stopped: its refunds came too fast. Nothing goes ahead until an operator "+
-			"starts it again", "provider", string(p.in.Name), "currency", string(look.Currency), "window", look.Window.String())
+			"starts it again", "provider", string(p.in.Name), "currency", string(look.Currency), "window", look.Window.String(),
+			"refunds", look.Passed().Count, "micros", look.Passed().Micros)
 	case before.Stopped && !look.Stopped:
 		p.obs.log.InfoContext(ctx, "the provider was started again", "provider", string(p.in.Name))
 	}
-	if look.Dry > before.Dry {
+	if look.Dry > before.Dry && before.At > 0 { // else it may be long ago
 		p.obs.log.WarnContext(ctx, "refunds come faster than a bound that only reports", "provider", string(p.in.Name),
-			"intents", look.Dry)
+			"bound", look.DryPassed, "refunds", look.Dry-before.Dry)
 	}
-	if look.Stopped && time.Since(look.Said) > stoppedAgain {
+	if look.Stopped && time.Since(look.Said) > min(stoppedAgain, p.cfg.Retain/3) {
 		p.sayStopped(ctx, look)
 	}
 	return look.Stopped

@@ -97,7 +97,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	var behind, lanes sync.WaitGroup
 	behind.Go(func() { w.tellPauses(background) })
 	behind.Go(func() { w.watchStreams(background) })
-	behind.Go(func() { w.watchVelocity(background) })
+	for _, p := range w.processors {
+		behind.Go(func() { p.watchVelocity(background) })
+	}
 	behind.Go(func() { w.stop(w.store.Watch(background, w.journal)) })
 	behind.Go(func() { w.stop(w.projector.Run(background)) })
 	for _, l := range w.lanes {

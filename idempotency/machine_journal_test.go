@@ -385,18 +385,3 @@ func (m *claimMachine) checkRecord(t *rapid.T, id schemas.RequestID, got stored,
 		t.Fatalf("the amount of %s is %v, want %d", id, r.Amount, amount)
 	}
 }
-
-// checkFold holds the model to the rule that it is there for: what claims are answered from is the fold of the journal
-// up to the position, from its first event on, whatever was lost between.
-func (m *claimMachine) checkFold(t *rapid.T, id schemas.RequestID, pos uint64, got modelRecord) {
-	var want modelRecord
-	for _, e := range m.journal.entries[:max(pos, got.last)] {
-		if e.Event.RequestID == id && e.Event.Kind != schemas.KindRejected {
-			want, _ = want.fold(e)
-		}
-	}
-	if got.state != want.state || got.attempts != want.attempts || got.clean < want.clean || got.last != want.last ||
-		got.deferrals != want.deferrals || got.reversed != want.reversed || !got.due.Equal(want.due) {
-		t.Fatalf("%s is\n%+v at position %d, want the fold\n%+v", id, got, pos, want)
-	}
-}

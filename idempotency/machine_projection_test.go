@@ -3,6 +3,8 @@ package idempotency
 import (
 	"time"
 
+	"pgregory.net/rapid"
+
 	"refundworker/schemas"
 )
 
@@ -181,4 +183,19 @@ func (s *modelSpell) promote(m *modelRedis, last uint64) bool {
 		m.pos[p], m.rebuild[p], s.rebuilding[p] = m.rebuild[p], nil, false
 	}
 	return true
+}
+
+// checkFold holds the model to the rule that it is there for: what claims are answered from is the fold of the journal
+// up to the position, from its first event on, whatever was lost between.
+func (m *claimMachine) checkFold(t *rapid.T, id schemas.RequestID, pos uint64, got modelRecord) {
+	var want modelRecord
+	for _, e := range m.journal.entries[:max(pos, got.last)] {
+		if e.Event.RequestID == id && e.Event.Kind != schemas.KindRejected {
+			want, _ = want.fold(e)
+		}
+	}
+	if got.state != want.state || got.attempts != want.attempts || got.clean < want.clean || got.last != want.last ||
+		got.deferrals != want.deferrals || got.reversed != want.reversed || !got.due.Equal(want.due) {
+		t.Fatalf("%s is\n%+v at position %d, want the fold\n%+v", id, got, pos, want)
+	}
 }

@@ -90,9 +90,10 @@ type velocity struct {
 	Said int64 `json:"e,omitempty"`
 	// Started is when the provider was last let go on, in Unix milliseconds.
 	Started int64 `json:"a,omitempty"`
-	// Dry counts the intents that passed a bound of a dry run.
-	Dry     int             `json:"d,omitempty"`
-	Windows map[bound]parts `json:"w,omitempty"`
+	// Dry counts the intents that passed a bound of a dry run, DryPassed the last bound of them.
+	Dry       int             `json:"d,omitempty"`
+	DryPassed *bound          `json:"b,omitempty"`
+	Windows   map[bound]parts `json:"w,omitempty"`
 	// Last is the sequence of the last event applied.
 	Last uint64 `json:"q,omitempty"`
 }
@@ -171,7 +172,7 @@ func (v *velocity) admit(e Entry) bool {
 	if v.Windows == nil {
 		v.Windows = map[bound]parts{}
 	}
-	dry := false
+	var dry *bound
 	for _, b := range pace.Bounds {
 		key := bound{amount.Currency, b.Window}
 		kept, count, micros := v.Windows[key].within(at, b.Window)
@@ -181,7 +182,9 @@ func (v *velocity) admit(e Entry) bool {
 			v.Since, v.Passed, v.Said = e.Seq, &key, 0
 			return false
 		}
-		dry = dry || passed
+		if passed {
+			dry = &key
+		}
 	}
 	counted := map[bound]bool{}
 	for _, b := range pace.Bounds {
@@ -190,8 +193,8 @@ func (v *velocity) admit(e Entry) bool {
 			v.Windows[key], counted[key] = v.Windows[key].add(at, b.Window, amount.Micros), true
 		}
 	}
-	if dry {
-		v.Dry++
+	if dry != nil {
+		v.Dry, v.DryPassed = v.Dry+1, dry
 	}
 	return true
 }
@@ -205,8 +208,12 @@ func (v *velocity) heard(e Entry) {
 		if v.Since == 0 {
 			v.Since = e.Seq
 		}
+		if v.Passed == nil { // the intent that passed it has aged out
+			window, _ := time.ParseDuration(e.Event.Window)
+			v.Passed = &bound{e.Event.CurrencyCode, window}
+		}
 	case e.Event.Kind == schemas.KindStarted && n == v.Stop && v.Said != 0:
-		*v = velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry, Last: v.Last}
+		*v = velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry, DryPassed: v.DryPassed, Last: v.Last}
 	case e.Event.Kind == schemas.KindStarted && n > v.Stop && v.Since == 0: // its stop aged out
 		v.Stop, v.Started = n, e.Stored.UnixMilli()
 	}

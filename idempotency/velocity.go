@@ -22,12 +22,23 @@ type VelocityLook struct {
 	Window   time.Duration
 	// Started is when the provider was last let go on; the zero time when it never was.
 	Started time.Time
-	// Dry counts the intents that passed a bound of a dry run since the journal began.
-	Dry int
+	// Dry counts the intents that passed a bound of a dry run since the journal began; DryPassed is the last such bound.
+	Dry       int
+	DryPassed string
 	// Windows are the windows that are not empty.
 	Windows []WindowLook
 	// At is the journal position as of which this was so.
 	At uint64
+}
+
+// Passed is what the window of the bound that was passed holds; the zero value when there is none.
+func (l VelocityLook) Passed() WindowLook {
+	for _, w := range l.Windows {
+		if w.Currency == l.Currency && w.Window == l.Window {
+			return w
+		}
+	}
+	return WindowLook{}
 }
 
 // WindowLook is what one window holds.
@@ -62,6 +73,9 @@ func (v velocity) look(now time.Time) VelocityLook {
 	l := VelocityLook{Stopped: v.Since != 0, Stop: v.Stop, Dry: v.Dry}
 	if v.Said != 0 {
 		l.Said = time.UnixMilli(v.Said).UTC()
+	}
+	if v.DryPassed != nil {
+		l.DryPassed = fmt.Sprintf("%s per %s", v.DryPassed.currency, v.DryPassed.window)
 	}
 	if v.Passed != nil {
 		l.Currency, l.Window = v.Passed.currency, v.Passed.window

@@ -54,7 +54,7 @@ func TestSettingsTellWhatIsWrongWithBrakes(t *testing.T) {
 			"providers[0].breaker.trips: unknown key", `provider "try": breaker.percent is 101`, `provider "try": breaker.open is 1h0m0s`}},
 		{`"breaker":[]`, []string{"providers[0].breaker: must be a JSON object"}},
 		{`"rate":{"fleetPerSecond":0,"retryAfterMax":"2h"}`, []string{
-			"providers[0].rate.fleetPerSecond: must be at least 1", `provider "try": retryAfterMax is 2h0m0s`}},
+			"providers[0].rate.fleetPerSecond: must be at least 1", `provider "try": rate.retryAfterMax is 2h0m0s`}},
 		{`"velocity":{"window":"1m","count":1}`, []string{"providers[0].velocity: must be a list of objects"}},
 		{`"velocity":[{"window":60,"count":1.5,"amount":5,"max":1},{"window":"8d","count":1},{"count":1},{"window":"1m"}]`, []string{
 			"providers[0].velocity[0].window: must be a duration", "providers[0].velocity[0].count: must be a whole number",

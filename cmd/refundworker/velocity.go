@@ -20,7 +20,7 @@ import (
 const startMeans = `
 velocity show tells which providers are stopped, or were. velocity start lets a stopped one go on:
 What waits now is let go and not counted again; what is published from then on is counted from zero.
-Look at what waits before you start.
+Look at what waits before you start: show tells how much it is.
 `
 
 // velocityQuery is what an operator asks for.
@@ -109,7 +109,7 @@ func (q *velocityQuery) do(ctx context.Context, desk velocityDesk) error {
 	case p != "":
 		var stop consumer.VelocityStop
 		if stop, err = consumer.ReadVelocityStop(ctx, desk.js, desk.subjects, p); err == nil {
-			desk.show(stop)
+			err = desk.show(ctx, stop)
 		}
 	default:
 		err = desk.showAll(ctx)
@@ -129,13 +129,15 @@ func (d velocityDesk) showAll(ctx context.Context) error {
 		fmt.Fprintln(d.out, "no stop in the event stream")
 	}
 	for _, stop := range stops {
-		d.show(stop)
+		if err := d.show(ctx, stop); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// show tells a person where a provider stands: a line, and one more for whoever started it last.
-func (d velocityDesk) show(v consumer.VelocityStop) {
+// show tells a person where a provider stands: a line, one more for what waits, and one for whoever started it last.
+func (d velocityDesk) show(ctx context.Context, v consumer.VelocityStop) error {
 	switch s := v.Stopped; {
 	case s == nil:
 		fmt.Fprintf(d.out, "%s  running  no stop in the event stream\n", v.Provider)
@@ -146,9 +148,17 @@ func (d velocityDesk) show(v consumer.VelocityStop) {
 		fmt.Fprintf(d.out, "%s  running  last stopped %s  number %d  %s per %s\n", v.Provider, s.OccurredAt.UTC().Format(lineTime),
 			v.N, s.CurrencyCode, s.Window)
 	}
+	if v.Holds() {
+		commands, scheduled, err := consumer.Waiting(ctx, d.js, d.subjects, v.Provider)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(d.out, "  waiting: %d commands not looked at yet, %d refunds in a schedule\n", commands, scheduled)
+	}
 	if v.Started != nil {
 		fmt.Fprintf(d.out, "  last started %s\n", startedText(*v.Started))
 	}
+	return nil
 }
 
 // startedText is when a provider was started, after which stop, by whom and why.

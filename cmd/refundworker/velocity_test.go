@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ func TestVelocity(t *testing.T) {
 	_, line := embeddedWorker(t, t.TempDir())
 	url := "nats://" + line.NATS[0]
 	js := connect(t, url)
+	const none = "  waiting: 0 commands not looked at yet, 0 refunds in a schedule\n"
 	const stamp = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`
 	for i, step := range []struct {
 		before func()
@@ -49,7 +51,8 @@ func TestVelocity(t *testing.T) {
 		{nil, []string{"start", "--provider", "try", "--note", "fine"}, exitFailed, "", "refundworker: start try again: the provider is not " +
 			"stopped; refundworker velocity show --provider try tells who started it last\n"},
 		{func() { journalStop(t, js, "try", 7); journalStop(t, js, "another", 1) }, []string{"show"}, exitFine,
-			"another  STOPPED  since " + stamp + "  number 1  HKD per 1m0s\ntry  STOPPED  since " + stamp + "  number 7  HKD per 1m0s\n", ""},
+			"another  STOPPED  since " + stamp + "  number 1  HKD per 1m0s\n" + none + "try  STOPPED  since " + stamp +
+				"  number 7  HKD per 1m0s\n" + none, ""},
 		{nil, []string{"start", "--provider", "try", "--note", " a campaign "}, exitFine,
 			"try  started  " + stamp + `  number 7  by "ada": "a campaign"` + "\n", ""},
 		{nil, []string{"show", "--provider", "try"}, exitFine, "try  running  last stopped " + stamp + "  number 7  HKD per 1m0s\n" +
@@ -58,7 +61,7 @@ func TestVelocity(t *testing.T) {
 			"not stopped; .*\n"},
 		{func() { journalStop(t, js, "try", 8) }, []string{"start", "--provider", "try", "--note", "once more", "--operator", "eve"}, exitFine,
 			"try  started  " + stamp + `  number 8  by "eve": "once more"` + "\n", ""},
-		{nil, []string{"show", "--provider", "another"}, exitFine, "another  STOPPED  since " + stamp + "  number 1  HKD per 1m0s\n", ""},
+		{nil, []string{"show", "--provider", "another"}, exitFine, "another  STOPPED  since " + stamp + "  number 1  HKD per 1m0s\n" + none, ""},
 		{nil, []string{"start", "--provider", "another", "--note", strings.Repeat("x", 2001)}, exitUsage, "",
 			"refundworker: --note or --operator: /by/note must be 1 to 2000 characters\n"},
 	} {
@@ -116,6 +119,14 @@ func TestVelocityFromStopToStart(t *testing.T) {
 		}
 		return strings.Count(out, "\n")
 	}
+	waits := func(out string) (all int) {
+		var commands, scheduled int
+		_, rest, _ := strings.Cut(out, "waiting: ")
+		if _, err := fmt.Sscanf(rest, "%d commands not looked at yet, %d refunds in a schedule", &commands, &scheduled); err != nil {
+			t.Fatalf("%v in %q", err, out)
+		}
+		return commands + scheduled
+	}
 	stopped := func(number string) bool {
 		out := velocity("show")
 		return strings.HasPrefix(out, "try  STOPPED") && strings.Contains(out, "  number "+number+"  HKD per 1h0m0s\n")
@@ -125,6 +136,7 @@ func TestVelocityFromStopToStart(t *testing.T) {
 	eventually(t, "the provider is stopped", func() bool { return stopped("1") })
 	eventually(t, "those within the bound are made", func() bool { return made() == 3 })
 	publish("r6")
+	eventually(t, "what waits is shown", func() bool { return waits(velocity("show")) == 3 })
 	velocity("start", "--note", "a campaign")
 	eventually(t, "those that waited are made", func() bool { return made() == 6 })
 	if out := velocity("show"); !strings.HasPrefix(out, "try  running") || !strings.Contains(out, `by "ada": "a campaign"`) {
@@ -170,7 +182,7 @@ func TestVelocityRefusesWhatItCannotDo(t *testing.T) {
 // What starting means stands where it is read before it is done: in the help, and in the README.
 func TestVelocityStartSaysWhatItMeans(t *testing.T) {
 	const means = "What waits now is let go and not counted again; what is published from then on is counted from zero. " +
-		"Look at what waits before you start."
+		"Look at what waits before you start"
 	code, out, _ := invocation{}.invoke(t, "velocity", "--help")
 	if flat := strings.Join(strings.Fields(out), " "); code != exitFine || !strings.Contains(flat, means) || !strings.Contains(out, "-note") {
 		t.Errorf("help ended with %d and does not say what starting means:\n%s", code, out)
