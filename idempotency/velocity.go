@@ -53,19 +53,12 @@ type WindowLook struct {
 // does.
 func (s *Store) LookVelocity(ctx context.Context, p schemas.ProviderName) (VelocityLook, error) {
 	key, partition := s.velocityKey(p)
-	reply, err := s.scripts.do(ctx, lookScript, []string{key, s.posKey(partition)}, velocityField,
-		s.gate.floorOf(partition), s.mayEvict())
+	text, at, err := s.lookAt(ctx, key, velocityField, partition)
 	if err != nil {
 		return VelocityLook{}, fmt.Errorf("look at the velocity of %s: %w", p, err)
 	}
-	values, _ := reply.([]any)
-	if len(values) != 2 {
-		return VelocityLook{}, fmt.Errorf("look at the velocity of %s: %w: %s", p, ErrNotReady, ProjectionMissing)
-	}
-	at, _ := values[0].(int64)
-	text, _ := values[1].(string)
 	look := readVelocity(text).look(time.Now())
-	look.At = uint64(at)
+	look.At = at
 	return look, nil
 }
 
