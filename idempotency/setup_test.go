@@ -171,7 +171,7 @@ func startSystem(t *testing.T, rdb redis.UniversalClient, journal *memoryJournal
 	if cfg.Namespace == "" {
 		cfg.Namespace = "test"
 	}
-	cfg.Volatile = true // the embedded Redis has no memory settings; real ones are tested apart
+	cfg.Volatile = rdb.Info(t.Context(), "memory").Err() != nil // the embedded Redis has no memory settings
 	store, err := New(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)
