@@ -266,8 +266,28 @@ func TestFailedRefundLeavesNoCurrencyBehind(t *testing.T) {
 			t.Errorf("captured is %v, %t, hold: %t, %t; want 100 captured and the first refund alone", captured, known,
 				look.Holds("b"), look.Holds("c"))
 		}
-		if got := s.look("771").Judge(Asked{ID: "e", Amount: *hkd(60), Captured: hkd(100)}); got != Contradicts {
-			t.Errorf("HKD named as captured beside dollars at work: %s, want %s", got, Contradicts)
+		if got := s.look("771").Judge(Asked{ID: "e", Amount: *hkd(60), Captured: hkd(100)}); got != Fits {
+			t.Errorf("HKD named as captured beside a dollar at work: %s, want %s", got, Fits)
+		}
+	})
+}
+
+// While a refund in a wrong currency is at work, one in the payment's own succeeds. It counts once the captured amount is
+// named, whatever became of the other.
+func TestEachCurrencyIsCountedByItself(t *testing.T) {
+	dollars := func(e *Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
+	guarded(t, func(j *memoryJournal) {
+		j.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 0), dollars))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60)))
+		j.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 10)))
+		j.add(event("b", schemas.KindSucceeded, of("4922", 60)))
+		j.add(event("a", schemas.KindFailed, of("4922", 0), dollars))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("4922", 40), names(hkd(100)), asks(ShareHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(1), of("4922", 30), names(hkd(100)), asks(ShareHold)))
+	}, func(t *testing.T, s *system) {
+		if look := s.look("4922"); look.Holds("d") || !look.Holds("e") {
+			t.Errorf("hold: %t, %t; want only the one that fits beside 60 refunded and 10 at work of 100", look.Holds("d"),
+				look.Holds("e"))
 		}
 	})
 }

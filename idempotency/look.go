@@ -20,7 +20,7 @@ type PaymentLook struct {
 
 // Captured is the captured amount that binds the payment's refunds, and whether it is known.
 func (l PaymentLook) Captured() (schemas.Money, bool) {
-	return schemas.Money{Micros: l.seen.Captured, Currency: l.seen.Currency}, l.seen.Captured != 0
+	return l.seen.Captured, l.seen.Captured.Currency != ""
 }
 
 // Once tells whether a refund of the payment ever succeeded, or it was voided.

@@ -124,10 +124,10 @@ func (m *claimMachine) checkPayment(t *rapid.T, reference string, got stored, wa
 		return
 	}
 	p := readPayment(got.hash[paymentField])
-	found := modelPayment{captured: p.Captured, refunded: p.Refunded, once: p.Once, ended: p.Ended,
+	found := modelPayment{captured: p.Captured.Micros, refunded: sum(p.Refunded, "HKD"), once: p.Once, ended: p.Ended,
 		shares: map[schemas.RequestID]int64{}}
 	for _, h := range p.Holds {
-		found.holders, found.shares[h.id] = append(found.holders, h.id), h.micros
+		found.holders, found.shares[h.id] = append(found.holders, h.id), h.amount.Micros
 	}
 	if found.captured != want.captured || found.refunded != want.refunded || found.once != want.once ||
 		found.ended != want.ended || !slices.Equal(found.holders, want.holders) || !maps.Equal(found.shares, want.shares) {

@@ -12,12 +12,10 @@ import (
 // payment is what the journal says about one payment: what was captured, what went back, and whose refunds may still
 // take from it. It is the fold of its refunds' events and nothing else.
 type payment struct {
-	// Currency is that of what is counted. Amounts in another one are not.
-	Currency schemas.Currency
-	// Captured is what the first command that named it says, in micros; 0 while it is not known.
-	Captured int64
-	// Refunded is what succeeded and was cancelled, less what was reversed.
-	Refunded int64
+	// Captured is what the first command that named it says; the zero value while it is not known.
+	Captured schemas.Money
+	// Refunded is what succeeded and was cancelled, less what was reversed, for each currency that there was.
+	Refunded []schemas.Money
 	// Once is set when a refund of it ever succeeded, or it was voided.
 	Once bool
 	// Holds are the refunds that may move money and have not ended, oldest first.
@@ -29,7 +27,7 @@ type payment struct {
 // hold is a refund's share of its payment, from the intent that got it, at since, to the refund's outcome.
 type hold struct {
 	id     schemas.RequestID
-	micros int64
+	amount schemas.Money
 	since  uint64
 }
 
@@ -82,25 +80,25 @@ type Asked struct {
 	Sole bool
 }
 
-// judge is the guard's one rule, for the fold and for whoever looks before asking.
+// judge is the guard's one rule, for the fold and for whoever looks before asking. What the payment's refunds in another
+// currency come to says nothing about what was captured.
 func (p payment) judge(a Asked) Verdict {
-	others := int64(0)
-	for _, h := range p.Holds {
-		if h.id == a.ID {
-			return Fits
+	if p.holds(a.ID) {
+		return Fits
+	}
+	if captured := p.Captured; captured.Currency != "" {
+		refunded, others := sum(p.Refunded, captured.Currency), int64(0)
+		for _, h := range p.Holds {
+			if h.amount.Currency == captured.Currency {
+				others = plus(others, h.amount.Micros)
+			}
 		}
-		others = plus(others, h.micros)
-	}
-	if p.Captured == 0 && a.Captured != nil && a.Captured.Currency != p.Currency && (p.Refunded != 0 || len(p.Holds) > 0) {
-		return Contradicts // what went back so far cannot be set against it
-	}
-	if p.Captured != 0 {
 		switch {
-		case a.Captured != nil && (a.Captured.Micros != p.Captured || a.Captured.Currency != p.Currency):
+		case a.Captured != nil && *a.Captured != captured:
 			return Contradicts
-		case a.Amount.Currency != p.Currency || plus(p.Refunded, a.Amount.Micros) > p.Captured:
+		case a.Amount.Currency != captured.Currency || plus(refunded, a.Amount.Micros) > captured.Micros:
 			return Exceeds
-		case plus(plus(p.Refunded, others), a.Amount.Micros) > p.Captured:
+		case plus(plus(refunded, others), a.Amount.Micros) > captured.Micros:
 			return Held
 		}
 	}
@@ -108,6 +106,16 @@ func (p payment) judge(a Asked) Verdict {
 		return Held
 	}
 	return Fits
+}
+
+// sum is what amounts of one currency come to, of which there is one entry at most.
+func sum(amounts []schemas.Money, c schemas.Currency) int64 {
+	for _, m := range amounts {
+		if m.Currency == c {
+			return m.Micros
+		}
+	}
+	return 0
 }
 
 // plus adds amounts that are not negative. What does not fit is more than any payment.
@@ -123,11 +131,8 @@ func plus(a, b int64) int64 {
 func (p payment) intend(e Entry, pace func() bool) payment {
 	asked := Asked{ID: e.Event.RequestID, Amount: *e.Event.Amount, Captured: e.Event.Payment.Amount,
 		Sole: e.Hold != nil && e.Hold.Kind == SoleHold}
-	if p.Captured == 0 && p.Refunded == 0 && len(p.Holds) == 0 {
-		p.Currency = asked.Amount.Currency // nothing is counted in another one
-	}
-	if p.Captured == 0 && asked.Captured != nil && asked.Captured.Currency == p.Currency {
-		p.Captured = asked.Captured.Micros
+	if p.Captured.Currency == "" && asked.Captured != nil {
+		p.Captured = *asked.Captured
 	}
 	if p.holds(asked.ID) {
 		return p
@@ -137,11 +142,7 @@ func (p payment) intend(e Entry, pace func() bool) payment {
 	case e.Hold.Kind == NoHold, p.judge(asked) != Fits, asked.Sole && p.Ended > e.Hold.LookedAt, !pace():
 		return p
 	}
-	share := asked.Amount.Micros
-	if asked.Amount.Currency != p.Currency {
-		share = 0
-	}
-	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, share, e.Seq})
+	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, asked.Amount, e.Seq})
 	return p
 }
 
@@ -154,12 +155,7 @@ func (p payment) end(e Entry) payment {
 	}
 	p.Once = true
 	if amount := e.Event.Amount; amount != nil {
-		if p.Captured == 0 && p.Refunded == 0 && len(p.Holds) == 0 {
-			p.Currency = amount.Currency
-		}
-		if amount.Currency == p.Currency {
-			p.Refunded = plus(p.Refunded, amount.Micros)
-		}
+		p = p.refund(amount.Currency, plus(sum(p.Refunded, amount.Currency), amount.Micros))
 	}
 	return p
 }
@@ -168,9 +164,16 @@ func (p payment) end(e Entry) payment {
 // aged out.
 func (p payment) reverse(e Entry) payment {
 	p.Ended = e.Seq
-	if r := e.Event.Reversal; r != nil && r.Amount.Currency == p.Currency {
-		p.Refunded = max(p.Refunded-r.Amount.Micros, 0)
+	if r := e.Event.Reversal; r != nil {
+		p = p.refund(r.Amount.Currency, max(sum(p.Refunded, r.Amount.Currency)-r.Amount.Micros, 0))
 	}
+	return p
+}
+
+// refund sets what went back in one currency.
+func (p payment) refund(c schemas.Currency, micros int64) payment {
+	p.Refunded = slices.DeleteFunc(slices.Clone(p.Refunded), func(m schemas.Money) bool { return m.Currency == c })
+	p.Refunded = append(p.Refunded, schemas.Money{Micros: micros, Currency: c})
 	return p
 }
 
@@ -178,7 +181,8 @@ func (p payment) holds(id schemas.RequestID) bool {
 	return slices.ContainsFunc(p.Holds, func(h hold) bool { return h.id == id })
 }
 
-// apply folds one event that is legal for its refund. It reports whether anything changed.
+// apply folds one event that is legal for its refund; pace tells whether the provider's lets an intent go ahead that the
+// payment has room for. It reports whether anything changed.
 func (p payment) apply(e Entry, pace func() bool) (payment, bool) {
 	kind := e.Event.Kind
 	if e.Seq <= p.Last || kind == schemas.KindFailed && p.Last == 0 {
@@ -208,36 +212,57 @@ const paymentField = "p"
 
 const paymentBase = 36
 
-// text is how a payment is stored: currency, captured, refunded, once, ended, last, and each hold.
+// text is how a payment is stored: captured, once, ended, last, and then each currency's sum and each hold. An amount is
+// its currency and its micros.
 func (p payment) text() string {
 	once := uint64(0)
 	if p.Once {
 		once = 1
 	}
-	out := []byte(p.Currency)
-	for _, n := range []uint64{uint64(p.Captured), uint64(p.Refunded), once, p.Ended, p.Last} {
+	out := appendMoney(nil, p.Captured)
+	for _, n := range []uint64{once, p.Ended, p.Last} {
 		out = strconv.AppendUint(append(out, ' '), n, paymentBase)
+	}
+	for _, m := range p.Refunded {
+		out = appendMoney(append(out, ' '), m)
 	}
 	for _, h := range p.Holds {
 		out = append(append(append(out, ' '), h.id...), '=')
-		out = strconv.AppendUint(append(strconv.AppendUint(out, uint64(h.micros), paymentBase), '='), h.since, paymentBase)
+		out = append(appendMoney(out, h.amount), '=')
+		out = strconv.AppendUint(out, h.since, paymentBase)
 	}
 	return string(out)
+}
+
+func appendMoney(out []byte, m schemas.Money) []byte {
+	return strconv.AppendInt(append(out, m.Currency...), m.Micros, paymentBase)
+}
+
+// readMoney is appendMoney's opposite; an amount without a currency is none.
+func readMoney(text string) schemas.Money {
+	if len(text) <= currencyLen {
+		return schemas.Money{}
+	}
+	micros, _ := strconv.ParseInt(text[currencyLen:], paymentBase, 64)
+	return schemas.Money{Micros: micros, Currency: schemas.Currency(text[:currencyLen])}
 }
 
 // readPayment is text's opposite; no text is a payment of which nothing is known.
 func readPayment(text string) payment {
 	parts := strings.Split(text, " ")
-	if len(parts) < 6 {
+	if len(parts) < 4 {
 		return payment{}
 	}
 	number := func(text string) uint64 { n, _ := strconv.ParseUint(text, paymentBase, 64); return n }
-	p := payment{Currency: schemas.Currency(parts[0]), Captured: int64(number(parts[1])),
-		Refunded: int64(number(parts[2])), Once: parts[3] == "1", Ended: number(parts[4]), Last: number(parts[5])}
-	for _, part := range parts[6:] {
-		id, rest, _ := strings.Cut(part, "=")
-		micros, since, _ := strings.Cut(rest, "=")
-		p.Holds = append(p.Holds, hold{schemas.RequestID(id), int64(number(micros)), number(since)})
+	p := payment{Captured: readMoney(parts[0]), Once: parts[1] == "1", Ended: number(parts[2]), Last: number(parts[3])}
+	for _, part := range parts[4:] {
+		id, rest, isHold := strings.Cut(part, "=")
+		if !isHold {
+			p.Refunded = append(p.Refunded, readMoney(part))
+			continue
+		}
+		amount, since, _ := strings.Cut(rest, "=")
+		p.Holds = append(p.Holds, hold{schemas.RequestID(id), readMoney(amount), number(since)})
 	}
 	return p
 }

@@ -48,20 +48,12 @@ func (p *program) events(ctx context.Context, args []string) error {
 	if err := q.check(); err != nil {
 		return usageError{err}
 	}
-	s, err := o.loadClient(p.getenv)
-	if err != nil {
-		return usageError{err}
-	}
-	nc, err := dialNATS(s.nats)
+	js, prefix, err := o.reach(p.getenv)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("jetstream: %w", err)
-	}
-	return q.follow(ctx, js, s.worker.Prefix, p.stdout)
+	defer js.Conn().Close()
+	return q.follow(ctx, js, prefix, p.stdout)
 }
 
 func (q *eventQuery) check() error {

@@ -51,20 +51,12 @@ func (p *program) velocity(ctx context.Context, args []string) error {
 	if err := q.check(p.getenv); err != nil {
 		return usageError{err}
 	}
-	s, err := o.loadClient(p.getenv)
-	if err != nil {
-		return usageError{err}
-	}
-	nc, err := dialNATS(s.nats)
+	js, prefix, err := o.reach(p.getenv)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("jetstream: %w", err)
-	}
-	return q.do(ctx, velocityDesk{js, schemas.Subjects{Prefix: s.worker.Prefix}, p.stdout})
+	defer js.Conn().Close()
+	return q.do(ctx, velocityDesk{js, schemas.Subjects{Prefix: prefix}, p.stdout})
 }
 
 func (q *velocityQuery) check(getenv func(string) string) error {

@@ -111,6 +111,25 @@ func dialNATS(n natsSettings, more ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// reach connects a command to the NATS that its flags and settings name, and tells the prefix of its subjects. The caller
+// closes the connection.
+func (o overrides) reach(getenv func(string) string) (jetstream.JetStream, string, error) {
+	s, err := o.loadClient(getenv)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	nc, err := dialNATS(s.nats)
+	if err != nil {
+		return nil, "", err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, "", fmt.Errorf("jetstream: %w", err)
+	}
+	return js, s.worker.Prefix, nil
+}
+
 func dialRedis(r redisSettings) redis.UniversalClient {
 	return redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: r.Addresses, MasterName: r.MasterName, DB: r.Database,
