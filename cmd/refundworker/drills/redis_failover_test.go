@@ -85,11 +85,14 @@ func (r *outage) replica() (*redisProcess, *link) {
 	return replica, replication
 }
 
-// leaveBehind has refunds made that the replica never gets to know.
+// leaveBehind has refunds made that the replica never gets to know, until every worker has looked at the position since the
+// first of them: what a worker has not seen, it cannot miss.
 func (r *outage) leaveBehind(replica *redisProcess, replication *link) {
 	r.t.Helper()
 	replication.hold()
-	r.made(someRefunds)
+	for began := time.Now(); time.Since(began) < 3*lookEvery; {
+		r.made(someRefunds)
+	}
 	const pos = "{refunds.3.1:0}:pos"
 	ahead, _ := r.redis.rdb.HGet(context.Background(), pos, "s").Uint64()
 	behind, err := replica.rdb.HGet(context.Background(), pos, "s").Uint64()
@@ -97,6 +100,9 @@ func (r *outage) leaveBehind(replica *redisProcess, replication *link) {
 		r.t.Fatalf("the replica is at event %d (%v), its master at %d: want it %d events behind", behind, err, ahead, someRefunds)
 	}
 }
+
+// lookEvery is how often workers look at the position.
+const lookEvery = time.Second
 
 const sentinelMaster = "refunds"
 
