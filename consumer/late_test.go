@@ -68,7 +68,7 @@ func (f *fixture) wait(what string, arrived <-chan struct{}) {
 	f.t.Helper()
 	select {
 	case <-arrived:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		f.t.Fatalf("%s: not within 30 s", what)
 	}
 }

@@ -45,6 +45,9 @@ type fixture struct {
 
 const provider schemas.ProviderName = "test"
 
+// patience ends a wait for something that never comes.
+const patience = 5 * time.Minute
+
 func newFixture(t testing.TB, script scripted.Config, tune ...func(*consumer.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
@@ -55,7 +58,7 @@ func newFixture(t testing.TB, script scripted.Config, tune ...func(*consumer.Con
 	}
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(patience) {
 		t.Fatal("nats server did not start")
 	}
 	f.nats, f.mini = srv, miniredis.RunT(t)
@@ -155,7 +158,7 @@ func (f *fixture) start() *running {
 // eventually waits until check returns nil.
 func (f *fixture) eventually(what string, check func() error) {
 	f.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -122,13 +122,13 @@ func (w *Worker) tellPauses(ctx context.Context) {
 	told := idempotency.Starting
 	for {
 		changed := w.store.Gate().Changed()
-		switch now := w.store.Gate().Reason(); {
+		switch now, said := w.store.Gate().Why(); {
 		case now == told:
 		case now == idempotency.Ready:
 			w.log.Info("ready: commands are worked on", "after", string(told))
 			told = now
 		default:
-			w.log.Warn("paused: no command is worked on", "reason", string(now))
+			w.log.Warn("paused: no command is worked on", "reason", string(now), "error", said)
 			told = now
 		}
 		select {

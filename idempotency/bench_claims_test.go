@@ -109,7 +109,7 @@ func startRedis(b *testing.B) string {
 	}
 	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	rdb := benchClient(b, addr)
-	limit, tick := time.After(15*time.Second), time.NewTicker(5*time.Millisecond)
+	limit, tick := time.After(patience), time.NewTicker(5*time.Millisecond)
 	defer tick.Stop()
 	for rdb.Ping(b.Context()).Err() != nil {
 		select {

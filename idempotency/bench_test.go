@@ -62,7 +62,7 @@ func benchStore(b *testing.B, rdb redis.UniversalClient, journal Journal) (store
 // awaitGate waits until the gate is open, or until it is not.
 func awaitGate(b *testing.B, store *Store, open bool) {
 	b.Helper()
-	limit := time.After(2 * time.Minute)
+	limit := time.After(patience)
 	for {
 		changed := store.Gate().Changed()
 		if (store.Gate().Reason() == Ready) == open {

@@ -10,10 +10,14 @@ type Reason string
 
 // Reasons.
 const (
-	Ready              Reason = ""
-	Starting           Reason = "starting"
-	RedisUnreachable   Reason = "redis_unreachable"
-	RedisReadOnly      Reason = "redis_read_only"
+	Ready    Reason = ""
+	Starting Reason = "starting"
+	// RedisUnreachable: no answer within two seconds, or one that says that there will be none for now.
+	RedisUnreachable Reason = "redis_unreachable"
+	// RedisReadOnly: Redis says that it takes no write.
+	RedisReadOnly Reason = "redis_read_only"
+	// RedisRefuses: Redis answers a read with an error, such as a missing permission.
+	RedisRefuses       Reason = "redis_refuses"
 	RedisClock         Reason = "redis_clock"
 	RedisEvicts        Reason = "redis_evicts"
 	ProjectionMissing  Reason = "projection_missing"
@@ -31,8 +35,8 @@ const (
 )
 
 // Reasons lists every reason but Ready.
-var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisClock, RedisEvicts, ProjectionMissing, ProjectionBehind,
-	ProjectionLags, JournalUnreachable, JournalSuspect, JournalRefuses, StreamsChanged, Stopped}
+var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisRefuses, RedisClock, RedisEvicts, ProjectionMissing,
+	ProjectionBehind, ProjectionLags, JournalUnreachable, JournalSuspect, JournalRefuses, StreamsChanged, Stopped}
 
 // Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
 // there is work. While it has a Reason, no claim is answered. It is safe for concurrent use.
@@ -41,6 +45,7 @@ type Gate struct {
 
 	mu       sync.Mutex
 	reason   Reason
+	words    string   // what the server said for the reason, if it is the server's
 	floor    []uint64 // by partition, the highest position seen
 	applied  uint64   // the lowest position of all partitions at the last look
 	highest  uint64   // the highest stream sequence known
@@ -74,6 +79,17 @@ func (g *Gate) Reason() Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.current(time.Now())
+}
+
+// Why is the Reason and, where a server gave it, what the server said.
+func (g *Gate) Why() (Reason, string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.current(time.Now())
+	if now != g.reason {
+		return now, ""
+	}
+	return now, g.words
 }
 
 // current also notices that the last look is too long ago to be trusted.
@@ -202,7 +218,7 @@ func (g *Gate) distrust() {
 
 func (g *Gate) set(r Reason) {
 	if r != g.reason && g.reason != Stopped {
-		g.reason = r
+		g.reason, g.words = r, ""
 		close(g.changed)
 		g.changed = make(chan struct{})
 	}
@@ -217,17 +233,6 @@ func (g *Gate) floorOf(partition int) uint64 {
 // clockAgrees compares a time that Redis just told with the worker's clock.
 func (g *Gate) clockAgrees(redis time.Time) bool {
 	return time.Since(redis).Abs() <= g.cfg.ClockBound
-}
-
-// look is one second's reading of Redis.
-type look struct {
-	at        time.Time
-	positions []position
-	redisTime time.Time
-	oldest    oldest
-	evicts    bool
-	// refused is a write that failed, err a read.
-	refused, err error
 }
 
 // sawJournal takes in one reading of the stream. It returns a *JournalError when events left it before their time.
@@ -256,14 +261,14 @@ func (g *Gate) sawRedis(l look) {
 		g.redis = l.at
 	}
 	g.set(g.judge(l))
+	g.words = l.words()
 }
 
 func (g *Gate) judge(l look) Reason {
+	if reason := l.trouble(); reason != Ready {
+		return reason
+	}
 	switch {
-	case l.err != nil:
-		return RedisUnreachable
-	case l.refused != nil:
-		return RedisReadOnly
 	case l.redisTime.Sub(l.at).Abs() > g.cfg.ClockBound || l.redisTime.Before(g.lastTime):
 		g.lastTime = l.redisTime
 		return RedisClock

@@ -65,7 +65,7 @@ func TestIntentJournalledWhileRedisIsLost(t *testing.T) {
 					t.Fatal(err)
 				}
 				s := startSystem(t, rdb, journal, cfg)
-				other := s.waitedFor(patience(t), intent("b"))
+				other := s.waitedFor(patiently(t), intent("b"))
 				if err := <-other; err != nil {
 					t.Fatal(err)
 				}

@@ -38,7 +38,7 @@ func hkd(units int64) *schemas.Money { m := cents(100 * units); return &m }
 func (s *system) look(reference string) PaymentLook {
 	s.t.Helper()
 	state, _ := s.journal.State(s.t.Context())
-	look, err := s.store.AwaitPayment(patience(s.t), "bank", reference, state.Last)
+	look, err := s.store.AwaitPayment(patiently(s.t), "bank", reference, state.Last)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func (s *system) look(reference string) PaymentLook {
 
 func (s *system) holds(id schemas.RequestID, seq uint64) bool {
 	s.t.Helper()
-	look, err := s.store.AwaitPayment(patience(s.t), "bank", "4922", seq)
+	look, err := s.store.AwaitPayment(patiently(s.t), "bank", "4922", seq)
 	if err != nil {
 		s.t.Fatal(err)
 	}

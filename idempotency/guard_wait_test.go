@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,9 +25,9 @@ func (s *system) waitedFor(ctx context.Context, seq uint64) <-chan error {
 	return done
 }
 
-// patience is how long a wait that should end is waited for.
-func patience(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+// patiently is a context for a wait that should end.
+func patiently(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -49,7 +48,7 @@ func TestEachWaitEndsWithItsOwnEvent(t *testing.T) {
 		processes := []*system{startSystem(t, rdb, journal, cfg).ready(), startSystem(t, rdb, journal, cfg).ready()}
 		const events = 60
 		var waiting sync.WaitGroup
-		ctx := patience(t)
+		ctx := patiently(t)
 		for i := range events {
 			waiting.Go(func() {
 				seq, id := uint64(i+1), requestID(i)
@@ -74,7 +73,7 @@ func TestWaitOutlivesTheLossOfRedis(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{Partitions: 3}).ready()
 		seq := s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
-		done := s.waitedFor(patience(t), seq+1)
+		done := s.waitedFor(patiently(t), seq+1)
 		eventually(t, "it waits", s.waits)
 		s.rebuilt(rdb)
 		select {
@@ -108,7 +107,7 @@ func TestWaitForWhatRedisLostAgain(t *testing.T) {
 		defer store.Close()
 		store.waits.note(0, position{Seq: first + 1, Created: 1}) // as if it had been there
 		late := &system{t: t, store: store, journal: s.journal}
-		done := late.waitedFor(patience(t), first+1)
+		done := late.waitedFor(patiently(t), first+1)
 		eventually(t, "it waits", late.waits)
 		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
 		startSystem(t, rdb, s.journal, Config{})
@@ -123,7 +122,7 @@ func TestWaitsEnd(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
 		ctx, cancel := context.WithCancel(t.Context())
-		given, worker := s.waitedFor(ctx, 1000), s.waitedFor(patience(t), 1000)
+		given, worker := s.waitedFor(ctx, 1000), s.waitedFor(patiently(t), 1000)
 		eventually(t, "they wait", s.waits)
 		cancel()
 		if err := <-given; !errors.Is(err, context.Canceled) {
@@ -138,7 +137,7 @@ func TestWaitsEnd(t *testing.T) {
 		if err := <-worker; !errors.Is(err, errStopped) {
 			t.Errorf("stopped: %v, want %v", err, errStopped)
 		}
-		if err := <-s.waitedFor(patience(t), 1000); !errors.Is(err, errStopped) {
+		if err := <-s.waitedFor(patiently(t), 1000); !errors.Is(err, errStopped) {
 			t.Errorf("a wait that begins afterwards: %v, want %v", err, errStopped)
 		}
 		eventually(t, "nobody waits, and nothing looks for anybody", func() bool {

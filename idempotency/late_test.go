@@ -60,7 +60,7 @@ func TestUnreadableEventIsNotPassedOver(t *testing.T) {
 			if !errors.As(err, &wrong) || wrong.Position != last {
 				t.Errorf("the projector ended with %v, want a JournalError at position %d", err, last)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("the projector goes on")
 		}
 		if _, pos, err := s.store.Read(t.Context(), "a"); err != nil || pos != last {

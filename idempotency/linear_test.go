@@ -328,7 +328,7 @@ func (c *leaseClient) awaitGate() {
 	}
 	select {
 	case <-changed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 	}
 }
 

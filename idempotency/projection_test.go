@@ -221,7 +221,7 @@ func TestForeignJournalStopsTheWorker(t *testing.T) {
 						if !errors.As(err, &wrong) {
 							t.Errorf("stopped with %v, want a JournalError", err)
 						}
-					case <-time.After(10 * time.Second):
+					case <-time.After(patience):
 						t.Error("the worker goes on with another journal")
 					}
 				})

@@ -143,16 +143,19 @@ func dialRedis(t *testing.T, addr string) redis.UniversalClient {
 	return rdb
 }
 
+// patience ends a wait for something that never comes.
+const patience = 5 * time.Minute
+
 func eventually(t *testing.T, what string, check func() bool) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !check() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%s: not within 15 s", what)
+			t.Fatalf("%s: not within %s", what, patience)
 		}
 	}
 }

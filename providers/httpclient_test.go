@@ -17,7 +17,7 @@ import (
 
 func post(t *testing.T, c *providers.HTTPClient, url string) (providers.HTTPResponse, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return c.Do(ctx, providers.HTTPRequest{Op: "refund", Method: http.MethodPost, URL: url, Body: []byte(`{"a":1}`)})
 }

@@ -115,7 +115,7 @@ func openTestEdge(t *testing.T, cert *tls.Certificate) *testEdge {
 	}
 	t.Cleanup(e.edge.close)
 	e.base += e.edge.address
-	e.client = &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+	e.client = &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Minute}
 	t.Cleanup(e.client.CloseIdleConnections)
 	return e
 }

@@ -29,7 +29,7 @@ func (i invocation) getenv(name string) string { return i.env[name] }
 // invoke runs a command to its end; one that does not end by itself is told to.
 func (i invocation) invoke(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var out, errs bytes.Buffer
 	code = run(ctx, args, i.getenv, strings.NewReader(i.stdin), &out, &errs)
@@ -86,13 +86,16 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// patience ends a wait for something that never comes.
+const patience = 12 * time.Minute
+
 // eventually looks until done reports true.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if until(ctx, done) != nil {
-		t.Fatalf("%s: not within 30s", what)
+		t.Fatalf("%s: not within %s", what, patience)
 	}
 }
 

@@ -32,10 +32,9 @@ import (
 const (
 	lossRefunds = 1000
 	// lossTimeout and lossLease are short, because what is in doubt waits for its lease to end.
-	lossTimeout = time.Second
+	lossTimeout = 3 * time.Second
 	lossLease   = 5 * time.Second
 	lossLook    = time.Second
-	lossWithin  = 7 * time.Minute
 )
 
 // side is one provider instance on its way through bad connections.
@@ -72,7 +71,7 @@ func lossMoney(units int64, c schemas.Currency) schemas.Money {
 	return schemas.Money{Micros: units * 1_000_000, Currency: c}
 }
 
-var lossHTTP = providers.HTTPConfig{Timeout: lossTimeout, Concurrency: 32}
+var lossHTTP = providers.HTTPConfig{Timeout: lossTimeout, Concurrency: 16}
 
 func openBBMSL(sim *simulator.Server, baseURL string) (adapted, error) {
 	private, public, err := rsaPair()
@@ -262,7 +261,7 @@ func (w *lossWorker) publish() {
 // quiet waits until no message is left to work on. The streams are looked at in the order in which messages move on.
 func (w *lossWorker) quiet() {
 	w.Helper()
-	deadline := time.After(lossWithin)
+	deadline := time.After(patience)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -278,7 +277,7 @@ func (w *lossWorker) quiet() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.Fatalf("messages left after %s: %v", lossWithin, left)
+			w.Fatalf("messages left after %s: %v", patience, left)
 		}
 	}
 }

@@ -203,7 +203,7 @@ func checkRefund(t *testing.T, v vector) {
 	m := modelOf(v.Request.Path)
 	untouched := fmt.Sprintf(`{"responseCode":"0000","order":{"currency":%q,"amount":129.90,"netAmount":129.9,"status":"SETTLED"}}`, before.Currency)
 	rp := newReplay(t, m, map[string]http.HandlerFunc{v.Request.Path: v.write, m.path(opQuery): says(untouched)})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	if v.Response.TransportError != "" {
 		ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
 	}

@@ -194,7 +194,7 @@ func checkRefund(t *testing.T, v vector) {
 		return // its request asks for another amount than its answer has, which the call itself rightly doubts
 	}
 	rp := newReplay(t, map[string]http.HandlerFunc{v.Request.Path: v.write})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	baseline, res, err := rp.Prepare(ctx, r)
 	if err != nil || res.Status != providers.NoResult {

@@ -40,7 +40,7 @@ func (w *googleWorld) refund(api simulator.GoogleAPI, id string) googleAnswer {
 
 func (w *googleWorld) settle() {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
 	defer cancel()
 	w.must(w.sim.Settled(ctx))
 }

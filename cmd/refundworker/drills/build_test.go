@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", sideBySide); err != nil { // the command line still has the last word
 		panic(err)
 	}
+	go measureLateness()
 	code := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -13,15 +12,8 @@ import (
 	"refundworker/schemas"
 )
 
-// runsWithin bounds what takes a moment, on a busy machine.
-const runsWithin = 20 * time.Second
-
 // shortly is when results are reported: mostly once the call is answered.
 const shortly = "300ms"
-
-// asleep bounds the time until the last schedule is gone. One that a killed worker stored just when a notice settled its
-// refund is not hurried: it sleeps until the refund would have been looked at.
-const asleep = 7 * time.Minute
 
 // Raw results of the rail.
 var (
@@ -88,14 +80,14 @@ func TestCardRefundsResultsAndReversals(t *testing.T) {
 		commands := f.next(half, fates)
 		f.tell()
 		f.load.publish(commands, 2)
-		f.until("some refunds are taken on", time.Minute, func() error {
+		f.until("some refunds are taken on", func() error {
 			if got, want := len(f.sim.notices()), half/2; got < want {
 				return fmt.Errorf("%d notices, want %d", got, want)
 			}
 			return nil
 		})
 	}
-	f.end(asleep)
+	f.end()
 	f.file()
 	f.agree()
 }
@@ -111,19 +103,19 @@ func TestCardRefundsWithTheWorkerKilled(t *testing.T) {
 	f.tell()
 	f.load.publish(commands, 1)
 	for _, share := range []int{4, 2} {
-		f.until("some refunds are taken on", time.Minute, func() error {
+		f.until("some refunds are taken on", func() error {
 			if got, want := len(f.sim.notices()), refunds/share; got < want {
 				return fmt.Errorf("%d notices, want %d", got, want)
 			}
 			return nil
 		})
 		f.worker.kill()
-		f.until("the integrator reports in vain", time.Minute, f.reportsInVain)
+		f.until("the integrator reports in vain", f.reportsInVain)
 		f.worker.start()
 		f.worker.awaitReady()
 	}
 	f.load.publish(commands, 1)
-	f.end(asleep)
+	f.end()
 	f.agree()
 }
 
@@ -146,9 +138,9 @@ func TestCardResultUnderAnUnknownKey(t *testing.T) {
 	commands := f.next(1, []fate{{rule: document{"delay": "5s"}}})
 	f.tell()
 	f.load.publish(commands, 1)
-	f.until("the refund is taken on", runsWithin, func() error { return f.told(schemas.KindAcknowledged) })
+	f.until("the refund is taken on", func() error { return f.told(schemas.KindAcknowledged) })
 	f.sim.put("keys/google", []any{strange.control(f.account)})
-	f.until("the report is turned down", runsWithin, func() error {
+	f.until("the report is turned down", func() error {
 		for _, n := range f.sim.notices() {
 			if n.State == simulator.NoticeStopped && n.Status == http.StatusNotFound {
 				return nil

@@ -91,13 +91,13 @@ func (f *fated) tell() {
 }
 
 // end waits until everything is sent and dealt with.
-func (f *fated) end(limit time.Duration) {
+func (f *fated) end() {
 	f.t.Helper()
 	want := 0
 	for _, fate := range f.fates {
 		want += fate.sends
 	}
-	f.until("everything is sent", limit, func() error {
+	f.until("everything is sent", func() error {
 		sent := f.sim.notices()
 		for _, n := range sent {
 			if n.State == simulator.NoticeSending {
@@ -109,7 +109,7 @@ func (f *fated) end(limit time.Duration) {
 		}
 		return nil
 	})
-	f.load.quiet(limit)
+	f.load.quiet()
 }
 
 // file publishes the results that come in a bank's file, as a job of the back office would, and waits until they are dealt
@@ -131,7 +131,7 @@ func (f *fated) file() {
 			f.t.Fatal(err)
 		}
 	}
-	f.load.quiet(time.Minute)
+	f.load.quiet()
 }
 
 // agree holds what the worker tells against what the integrator did, and both against the fates.

@@ -40,22 +40,22 @@ func (s *twoWorkers) takeOver(c []schemas.Command, frozen <-chan struct{}) audit
 	s.t.Helper()
 	select {
 	case <-frozen:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatal("the first worker never got to where it is frozen")
 	}
 	s.worker("--config", s.config, "--nats-url", s.nats.url(), "--redis-url", s.redis.url())
 	s.load.publish(c, 1)
-	s.until("the refund is resolved", 2*time.Minute, func() error {
+	s.until("the refund is resolved", func() error {
 		return s.load.holds(schemas.KindSucceeded)
 	})
 	s.first.thaw()
-	s.until("the first worker goes on", time.Minute, func() error {
+	s.until("the first worker goes on", func() error {
 		if len(s.first.waitsFor()) > 0 {
 			return errNotYet
 		}
 		return nil
 	})
-	s.load.quiet(2 * time.Minute)
+	s.load.quiet()
 	return s.load.agree(s.redis.rdb)
 }
 
@@ -97,7 +97,7 @@ func TestWorkerFrozenBetweenIntentAndCall(t *testing.T) {
 	})
 	c := s.load.next(1)
 	s.load.publish(c, 1)
-	s.until("the intent is stored", 20*time.Second, func() error { return s.load.holds(schemas.KindDispatched) })
+	s.until("the intent is stored", func() error { return s.load.holds(schemas.KindDispatched) })
 	s.first.freeze()
 	s.line.release()
 	close(frozen)
@@ -163,7 +163,7 @@ func TestCallThatArrivesAfterItsLease(t *testing.T) {
 		t.Errorf("events %v, want %v", got, want)
 	}
 	close(arrive)
-	s.until("the late call is answered", 10*time.Second, func() error {
+	s.until("the late call is answered", func() error {
 		if s.bank.answered() < s.bank.asked() {
 			return errNotYet
 		}

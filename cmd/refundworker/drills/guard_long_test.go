@@ -27,5 +27,5 @@ func TestLongRefundsInContestNeverExceedTheirPayments(t *testing.T) {
 	end(c)
 	c.judge()
 	c.neverStopped()
-	c.load.quiet(asleep)
+	c.load.quiet()
 }

@@ -16,10 +16,6 @@ import (
 	"refundworker/schemas"
 )
 
-// endsWithin bounds the time until every refund has its outcome, also one that a killed worker had in hand: its lease runs
-// out, it is looked up, and those that waited for it look again, ever more seldom.
-const endsWithin = 4 * time.Minute
-
 var outcomes = []schemas.Kind{schemas.KindSucceeded, schemas.KindCancelled, schemas.KindFailed}
 
 // contest is refunds of payments that have no room for all of them.
@@ -101,7 +97,7 @@ func (c *contest) wave(each int) {
 	}
 	before := c.written()
 	c.load.publish(wave, 2)
-	c.until("the refunds are in hand", endsWithin, func() error { // their intents are written, and outcomes of others
+	c.until("the refunds are in hand", func() error { // their intents are written, and outcomes of others
 		if n := c.written() - before; n < uint64(len(wave)/2) {
 			return fmt.Errorf("%d events", n)
 		}
@@ -123,7 +119,7 @@ func (c *contest) written() uint64 {
 func end(contests ...*contest) {
 	began, asked := time.Now(), time.Time{}
 	for _, c := range contests {
-		c.until("every refund has its outcome", endsWithin, func() error {
+		c.until("every refund has its outcome", func() error {
 			c.neverStopped()
 			if time.Since(asked) > askedAgainEvery {
 				for _, all := range contests {

@@ -24,14 +24,14 @@ func TestTwoLayoutsSideBySide(t *testing.T) {
 	d.worker(with(4)...)
 	l.publish(commands, 3)
 	stop := l.trickle(20 * time.Millisecond)
-	d.until("the newer one's projection is built while the older one works", time.Minute, func() error {
+	d.until("the newer one's projection is built while the older one works", func() error {
 		if len(d.bank.Ledger()) < len(commands) {
 			return errNotYet
 		}
 		return nil
 	})
 	stop()
-	l.quiet(2 * time.Minute)
+	l.quiet()
 	if a := l.agree(redis.rdb); len(a.records) != 2 {
 		t.Errorf("records of %d layouts, want 2", len(a.records))
 	}

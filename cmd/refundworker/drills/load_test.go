@@ -53,7 +53,7 @@ func (l *load) publish(commands []schemas.Command, copies int) {
 	if len(commands) == 0 { // all of them were made before the trouble
 		return
 	}
-	l.d.until("nats is reached", runsWithin, func() error {
+	l.d.until("nats is reached", func() error {
 		_, err := stateOf(l.js, schemas.StreamCommands)
 		return err
 	})
@@ -71,7 +71,7 @@ func (l *load) publish(commands []schemas.Command, copies int) {
 	subject := schemas.Subjects{}.Command(commands[0].Provider)
 	futures := make([]jetstream.PubAckFuture, 0, len(bodies))
 	for _, body := range bodies {
-		future, err := l.js.PublishAsync(subject, body, jetstream.WithStallWait(time.Minute))
+		future, err := l.js.PublishAsync(subject, body, jetstream.WithStallWait(patience))
 		if err != nil {
 			l.d.t.Fatal(err)
 		}
@@ -110,7 +110,8 @@ func (l *load) trickle(every time.Duration) (stop func()) {
 
 // publishUntilStored repeats a publish as an order service does. What was stored and not acknowledged is stored twice.
 func (l *load) publishUntilStored(body []byte) {
-	for try := range 600 {
+	began := time.Now()
+	for try := 0; time.Since(began) < patience; try++ {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_, err := l.js.Publish(ctx, schemas.Subjects{}.Command(instance), body)
 		cancel()
@@ -122,7 +123,7 @@ func (l *load) publishUntilStored(body []byte) {
 		}
 		<-time.After(100 * time.Millisecond)
 	}
-	l.d.t.Error("a command could not be published for a minute")
+	l.d.t.Errorf("a command could not be published for %s", patience)
 }
 
 // first describes the oldest message of a stream.
@@ -142,9 +143,9 @@ func (l *load) first(name string) string {
 
 // quiet waits until no command, no notice and no schedule is left. They are looked at in the order in which they turn into
 // one another.
-func (l *load) quiet(limit time.Duration) {
+func (l *load) quiet() {
 	l.d.t.Helper()
-	l.d.until("nothing is left to do", limit, func() error {
+	l.d.until("nothing is left to do", func() error {
 		for _, name := range []string{schemas.StreamCommands, schemas.StreamNotices, schemas.StreamRetries} {
 			state, err := stateOf(l.js, name)
 			if err != nil {

@@ -78,7 +78,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	url := "nats://" + strings.Join(clients, ",nats://")
 	c.load = d.load(d.client(url))
-	d.until("the cluster has a leader", time.Minute, func() error {
+	d.until("the cluster has a leader", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err := c.load.js.AccountInfo(ctx)
@@ -107,7 +107,7 @@ func (c *cluster) led(stream string) {
 	c.t.Helper()
 	from := time.Now()
 	leader := ""
-	c.until(stream+" has a leader", time.Minute, func() error {
+	c.until(stream+" has a leader", func() error {
 		if leader = c.leaderOf(stream); leader == "" {
 			return errNotYet
 		}

@@ -92,7 +92,7 @@ func cutAfter(r *publishCut) {
 	var before uint64
 	r.link.when(r.text, func(l *link) bool { l.hold(); before = r.stored(r.stream); close(r.met); return true })
 	r.run(func() {
-		r.until("the message is stored", readyWithin, func() error {
+		r.until("the message is stored", func() error {
 			if r.stored(r.stream) == before {
 				return errNotYet
 			}
@@ -131,18 +131,18 @@ func (r *publishCut) run(then func()) {
 	r.load.publish(c, 1)
 	select {
 	case <-r.met:
-	case <-time.After(readyWithin):
+	case <-time.After(patience):
 		r.t.Fatalf("the worker published no %s", r.text)
 	}
 	met := time.Now()
 	then()
-	r.until("the refund is settled", leftWithin, func() error {
+	r.until("the refund is settled", func() error {
 		if n := r.stored(schemas.StreamEvents) - events; n < 2 {
 			return fmt.Errorf("%d events are stored", n)
 		}
 		return nil
 	})
-	r.load.quiet(leftWithin)
+	r.load.quiet()
 	r.t.Logf("nothing is left to do %s after the cut", time.Since(met).Round(time.Millisecond))
 	id := string(c[0].RequestID)
 	if got, want := r.load.eventsOf(c[0].RequestID), []string{id + ":dispatched:1", id + ":outcome"}; !slices.Equal(got, want) {

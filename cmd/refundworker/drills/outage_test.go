@@ -34,18 +34,8 @@ const (
 	someRefunds = 20
 	// callLatency keeps refunds in flight: whatever is lost is lost in the middle of some.
 	callLatency = 100 * time.Millisecond
-	// noticedWithin bounds the time until a worker says that it is not ready: a look every second, whose two
-	// servers may each take two seconds to fail, and a busy machine.
-	noticedWithin = 8 * time.Second
-	// readyWithin bounds the time from the end of the trouble until every worker is ready.
-	readyWithin = 20 * time.Second
-	// leaving is how long what had passed every check may still be on its way to the provider.
-	leaving = time.Second
-	// silence is how long nothing may reach the provider after that.
+	// silence is how long nothing may reach the provider while no worker is ready.
 	silence = time.Second
-	// leftWithin bounds the time until nothing is left to do: leases that nobody gives back run out, and an
-	// attempt in doubt is looked up 15 s after its lease.
-	leftWithin = 2 * time.Minute
 )
 
 // newOutage starts NATS, Redis and nothing else.
@@ -89,7 +79,7 @@ func (r *outage) slowBank() {
 func (r *outage) made(n int) {
 	r.t.Helper()
 	want := len(r.bank.Ledger()) + n
-	r.until(fmt.Sprintf("%d more refunds are made", n), leftWithin, func() error {
+	r.until(fmt.Sprintf("%d more refunds are made", n), func() error {
 		if got := len(r.bank.Ledger()); got < want {
 			return fmt.Errorf("%d refunds, want %d", got, want)
 		}
@@ -124,10 +114,8 @@ func (r *outage) begins() {
 func (r *outage) noticed(reasons ...string) {
 	r.t.Helper()
 	for i, w := range r.workers {
-		if took := w.awaitNotReady(reasons...).Sub(r.trouble); took > noticedWithin {
-			r.t.Errorf("worker %d: not ready after %s, want within %s", i, took, noticedWithin)
-		}
-		r.until("the log says that work is paused", noticedWithin, func() error {
+		w.awaitNotReady(reasons...)
+		r.until("the log says that work is paused", func() error {
 			return r.logged(i, "paused: no command is worked on", reasons...)
 		})
 	}
@@ -150,27 +138,44 @@ func (r *outage) logged(worker int, message string, reasons ...string) error {
 }
 
 // silent watches that nothing reaches the provider, once what was just leaving has left, and that no worker becomes
-// ready meanwhile.
-func (r *outage) silent(lasting time.Duration) {
+// ready meanwhile. Commands come all the time: a worker that went on would not leave a gap.
+func (r *outage) silent() {
 	r.t.Helper()
-	from := time.Now().Add(leaving)
-	<-time.After(leaving + lasting)
-	if n := r.bank.askedBetween(from, time.Now()); n > 0 {
+	gap := leaving()
+	r.until("what was leaving has left", func() error {
+		asked := r.bank.asked()
+		<-time.After(gap)
+		r.stillPaused()
+		if n := r.bank.asked() - asked; n > 0 {
+			return fmt.Errorf("%d provider calls within %s", n, gap)
+		}
+		return nil
+	})
+	asked := r.bank.asked()
+	<-time.After(silence)
+	r.stillPaused()
+	if n := r.bank.asked() - asked; n > 0 {
 		r.t.Errorf("%d provider calls while no worker was ready", n)
 	}
+}
+
+// stillPaused has every worker answer that it is not ready: whatever was about to run in its process has run by then.
+func (r *outage) stillPaused() {
+	r.t.Helper()
 	for i, w := range r.workers {
 		if len(w.waitsFor()) == 0 {
-			r.t.Errorf("worker %d became ready while the trouble lasted", i)
+			r.t.Fatalf("worker %d became ready while the trouble lasted", i)
 		}
 	}
 }
 
-// over waits until every worker is ready again and says so in its log. The trouble ended at ended.
-func (r *outage) over(ended time.Time) {
+// over waits until every worker is ready again and says so in its log. The trouble ends now.
+func (r *outage) over() {
 	r.t.Helper()
+	ended := time.Now()
 	for i, w := range r.workers {
 		w.awaitReady()
-		r.until("the log says that work goes on", noticedWithin, func() error {
+		r.until("the log says that work goes on", func() error {
 			_, since, _ := strings.Cut(w.output.String()[r.printed[i]:], "paused: no command is worked on")
 			if !strings.Contains(since, "ready: commands are worked on") {
 				return errNotYet
@@ -178,12 +183,8 @@ func (r *outage) over(ended time.Time) {
 			return nil
 		})
 	}
-	took := time.Since(ended)
-	r.t.Logf("every worker is ready %s after the trouble ended, %s after it began", took.Round(time.Millisecond),
-		time.Since(r.trouble).Round(time.Millisecond))
-	if took > readyWithin {
-		r.t.Errorf("ready after %s, want within %s", took, readyWithin)
-	}
+	r.t.Logf("every worker is ready %s after the trouble ended, %s after it began",
+		time.Since(ended).Round(time.Millisecond), time.Since(r.trouble).Round(time.Millisecond))
 }
 
 // end shows that work goes on, lets it come to its end and holds everything together.
@@ -192,7 +193,7 @@ func (r *outage) end() {
 	r.made(someRefunds)
 	r.stop()
 	from := time.Now()
-	r.load.quiet(leftWithin)
+	r.load.quiet()
 	r.caughtUp()
 	r.t.Logf("nothing is left to do %s after the last command", time.Since(from).Round(time.Millisecond))
 	r.load.agree(r.redis.rdb)
@@ -201,7 +202,7 @@ func (r *outage) end() {
 // caughtUp waits until Redis holds all that is journalled.
 func (r *outage) caughtUp() {
 	r.t.Helper()
-	r.until("the projection is complete", readyWithin, func() error {
+	r.until("the projection is complete", func() error {
 		state, err := stateOf(r.load.js, schemas.StreamEvents)
 		if err != nil {
 			return err

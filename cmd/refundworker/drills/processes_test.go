@@ -35,10 +35,14 @@ func newDrill(t *testing.T) *drill {
 
 var errNotYet = errors.New("not yet")
 
+// patience ends a wait for something that never comes. Nothing that has to come within a time is held by it: machines
+// differ, and leases, look-ups and schedules take minutes of their own.
+const patience = 12 * time.Minute
+
 // until waits for check to return nil.
-func (d *drill) until(what string, limit time.Duration, check func() error) {
+func (d *drill) until(what string, check func() error) {
 	d.t.Helper()
-	deadline := time.After(limit)
+	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -49,7 +53,7 @@ func (d *drill) until(what string, limit time.Duration, check func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			d.t.Fatalf("%s: not within %s: %v", what, limit, err)
+			d.t.Fatalf("%s: not within %s: %v", what, patience, err)
 		}
 	}
 }
@@ -149,12 +153,12 @@ func (p *process) ended() bool {
 }
 
 // exited waits for the process to end by itself and returns its exit code.
-func (d *drill) exited(p *process, limit time.Duration) int {
+func (d *drill) exited(p *process) int {
 	d.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(limit):
-		d.t.Fatalf("%s goes on after %s", filepath.Base(p.cmd.Path), limit)
+	case <-time.After(patience):
+		d.t.Fatalf("%s goes on after %s", filepath.Base(p.cmd.Path), patience)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

@@ -2,7 +2,6 @@ package drills
 
 import (
 	"testing"
-	"time"
 
 	"refundworker/schemas"
 )
@@ -53,7 +52,7 @@ func TestRedirectResults(t *testing.T) {
 			commands := f.next(3*len(fates), fates)
 			f.tell()
 			f.load.publish(commands, 2)
-			f.end(2 * time.Minute)
+			f.end()
 			f.agree()
 		})
 	}

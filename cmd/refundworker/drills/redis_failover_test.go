@@ -29,9 +29,9 @@ func TestRedisFailoverLosesTheTail(t *testing.T) {
 		r.move(replica)
 	}, "projection_behind")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -53,8 +53,8 @@ func TestRedisFailoverBySentinels(t *testing.T) {
 	before := r.load.all()
 	r.breaks(func() { r.redis.kill() }, "redis_unreachable")
 	r.again(before)
-	from := time.Now().Add(leaving)
-	r.until("the replica is the master", 2*readyWithin, func() error {
+	from := time.Now().Add(leaving())
+	r.until("the replica is the master", func() error {
 		role, err := replica.rdb.Do(context.Background(), "ROLE").Slice() // whoever is promoted breaks connections off
 		if err == nil && role[0] != "master" {
 			err = fmt.Errorf("it is a %v", role[0])
@@ -65,7 +65,7 @@ func TestRedisFailoverBySentinels(t *testing.T) {
 		t.Errorf("%d provider calls while there was no master", n)
 	}
 	r.redis = replica
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -76,7 +76,7 @@ func (r *outage) replica() (*redisProcess, *link) {
 	replication := r.link(r.redis.addr)
 	host, port, _ := net.SplitHostPort(replication.addr)
 	replica := r.drill.redis("--replicaof", host+" "+port)
-	r.until("the replica is in step", readyWithin, func() error {
+	r.until("the replica is in step", func() error {
 		if status := replica.field("master_link_status"); status != "up" {
 			return fmt.Errorf("its link is %s", status)
 		}
@@ -135,7 +135,7 @@ func (r *outage) sentinelReady(address string, n int) {
 	r.t.Helper()
 	sentinel := redis.NewSentinelClient(&redis.Options{Addr: address})
 	defer sentinel.Close()
-	r.until("sentinel "+address+" knows the others", readyWithin, func() error {
+	r.until("sentinel "+address+" knows the others", func() error {
 		master, err := sentinel.Master(context.Background(), sentinelMaster).Result()
 		if err != nil {
 			return err

@@ -19,9 +19,9 @@ func TestRedisFlushed(t *testing.T) {
 	release := r.holdRebuild()
 	r.breaks(func() { r.redis.do("FLUSHALL") }, "projection_missing")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -51,14 +51,14 @@ func TestRedisFlushedWhileRebuilding(t *testing.T) {
 		r.begins()
 		r.redis.do("FLUSHALL")
 		r.again(before)
-		r.until("the rebuild sends "+step, readyWithin, func() error {
+		r.until("the rebuild sends "+step, func() error {
 			if !flushed.Load() {
 				return errNotYet
 			}
 			return nil
 		})
 		r.watchFor("", nil)
-		r.over(time.Now())
+		r.over()
 	}
 	r.end()
 }
@@ -74,7 +74,7 @@ func TestRedisFlushedTimeAndAgain(t *testing.T) {
 		r.again(r.load.all())
 		<-time.After(150 * time.Millisecond)
 	}
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -86,13 +86,13 @@ func TestRedisKilledAndRestartedEmpty(t *testing.T) {
 	before := r.load.all()
 	r.breaks(func() { r.redis.kill() }, "redis_unreachable")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release := r.holdRebuild()
 	r.redis.start()
 	r.noticed("projection_missing")
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -110,9 +110,9 @@ func TestRedisRestoredFromOlderCopy(t *testing.T) {
 		r.redis.start("--dbfilename", "older.rdb")
 	}, "projection_behind")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -140,7 +140,7 @@ func TestRedisRestoredWhileNoWorkerRan(t *testing.T) {
 	for _, w := range r.workers {
 		w.awaitNotReady("starting")
 	}
-	r.silent(2 * silence)
+	r.silent()
 	release()
 	ended := time.Now()
 	for _, w := range r.workers {

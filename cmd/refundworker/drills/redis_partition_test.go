@@ -2,7 +2,6 @@ package drills
 
 import (
 	"testing"
-	"time"
 )
 
 // partitioned spreads records over four partitions.
@@ -19,9 +18,9 @@ func TestRedisPartitionLost(t *testing.T) {
 		r.redis.do("EVAL", `for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1`, 0, "{*:2}*")
 	}, "projection_missing")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -33,8 +32,8 @@ func TestRedisPositionOfOnePartitionLost(t *testing.T) {
 	release := r.holdRebuild()
 	r.breaks(func() { r.redis.do("DEL", "{refunds.3.4:0}:pos") }, "projection_missing")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Others take every connection that Redis has to give, and the workers lose theirs.
@@ -18,9 +17,9 @@ func TestRedisOutOfConnections(t *testing.T) {
 	var leave func()
 	r.breaks(func() { leave = r.redis.crowd() }, "redis_unreachable")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	leave()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -35,11 +34,11 @@ func TestRedisAnswersHeldUp(t *testing.T) {
 		}
 		r.load.publish(r.load.next(refunds), 1)
 	}, "redis_unreachable")
-	r.silent(silence)
+	r.silent()
 	for _, l := range r.links {
 		l.release()
 	}
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -59,7 +58,7 @@ func (r *redisProcess) crowd() (leave func()) {
 	if err := own.ClientSetName(ctx, "own").Err(); err != nil {
 		r.d.t.Fatal(err)
 	}
-	r.d.until("every connection is taken", readyWithin, func() error {
+	r.d.until("every connection is taken", func() error {
 		for {
 			c, err := r.enter()
 			if err != nil {

@@ -14,9 +14,9 @@ func TestRedisMayEvict(t *testing.T) {
 	r.begin(nil)
 	r.breaks(func() { r.redis.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru") }, "redis_evicts")
 	r.again(r.load.all())
-	r.silent(silence)
+	r.silent()
 	r.redis.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -29,9 +29,9 @@ func TestRedisEvicted(t *testing.T) {
 	release := r.holdFirstStep()
 	r.breaks(func() { r.evict() }, "projection_missing")
 	r.again(before)
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -41,17 +41,17 @@ func TestRedisEvictedAndAskedAtOnce(t *testing.T) {
 	r := newOutage(t)
 	r.begin(nil)
 	r.stop()
-	r.load.quiet(leftWithin)
+	r.load.quiet()
 	from := time.Now()
 	release := r.holdFirstStep()
 	r.breaks(func() {
 		r.evict()
 		r.again(r.load.all())
 	}, "projection_missing")
-	r.silent(silence)
+	r.silent()
 	release()
-	r.over(time.Now())
-	r.load.quiet(leftWithin)
+	r.over()
+	r.load.quiet()
 	if n := r.bank.askedBetween(from, time.Now()); n > 0 {
 		t.Errorf("%d provider calls for refunds that were settled", n)
 	}
@@ -63,7 +63,7 @@ func TestRedisEvictedAndAskedAtOnce(t *testing.T) {
 func (r *outage) evict() {
 	r.t.Helper()
 	r.redis.do("CONFIG", "SET", "maxmemory-policy", "volatile-random", "maxmemory", 1)
-	r.until("keys are evicted", readyWithin, func() error {
+	r.until("keys are evicted", func() error {
 		if n, _ := strconv.Atoi(r.redis.field("evicted_keys")); n < someRefunds/2 {
 			return fmt.Errorf("%d are", n)
 		}
@@ -78,9 +78,9 @@ func TestRedisTurnsReplica(t *testing.T) {
 	r.begin(nil)
 	r.breaks(func() { r.redis.do("REPLICAOF", "127.0.0.1", "1") }, "redis_read_only")
 	r.again(r.load.all())
-	r.silent(silence)
+	r.silent()
 	r.redis.do("REPLICAOF", "NO", "ONE")
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -90,9 +90,9 @@ func TestRedisWantsReplicas(t *testing.T) {
 	r.begin(nil)
 	r.breaks(func() { r.redis.do("CONFIG", "SET", "min-replicas-to-write", 1) }, "redis_read_only")
 	r.again(r.load.all())
-	r.silent(silence)
+	r.silent()
 	r.redis.do("CONFIG", "SET", "min-replicas-to-write", 0)
-	r.over(time.Now())
+	r.over()
 	r.end()
 }
 
@@ -102,8 +102,8 @@ func TestRedisFull(t *testing.T) {
 	r.begin(nil)
 	r.breaks(func() { r.redis.do("CONFIG", "SET", "maxmemory", 1) }, "redis_read_only")
 	r.again(r.load.all())
-	r.silent(silence)
+	r.silent()
 	r.redis.do("CONFIG", "SET", "maxmemory", 0)
-	r.over(time.Now())
+	r.over()
 	r.end()
 }

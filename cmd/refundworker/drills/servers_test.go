@@ -37,7 +37,7 @@ func (n *natsProcess) start() {
 	_, port, _ := net.SplitHostPort(n.addr)
 	args := append([]string{"-a", "127.0.0.1", "-p", port, "-js", "-sd", n.dir}, n.args...)
 	n.process = n.d.launch(exec.Command(buildOnce(n.d.t, natsServer), args...))
-	n.d.until("nats-server listens", 20*time.Second, func() error { return listens(n.addr) })
+	n.d.until("nats-server listens", func() error { return listens(n.addr) })
 }
 
 func listens(addr string) error {
@@ -82,7 +82,7 @@ func (r *redisProcess) start(args ...string) {
 	cmd := exec.Command(binary, append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", r.dir}, args...)...)
 	cmd.Env = environment(r.env...)
 	r.process = r.d.launch(cmd)
-	r.d.until("redis-server answers", 20*time.Second, func() error { return r.rdb.Ping(context.Background()).Err() })
+	r.d.until("redis-server answers", func() error { return r.rdb.Ping(context.Background()).Err() })
 }
 
 // do runs a command on the server itself.

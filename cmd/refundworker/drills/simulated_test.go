@@ -28,7 +28,7 @@ func (d *drill) simulate() *simulated {
 	d.t.Helper()
 	s := &simulated{d: d, addr: unusedAddress(d.t)}
 	s.process = d.launch(exec.Command(buildOnce(d.t, worker), "simulate", "--listen", s.addr))
-	d.until("the simulator listens", runsWithin, func() error { return listens(s.addr) })
+	d.until("the simulator listens", func() error { return listens(s.addr) })
 	return s
 }
 
@@ -80,7 +80,7 @@ func listed[T any](s *simulated, path string) (list []T) {
 // exchange sends a request and reads the whole answer.
 func (d *drill) exchange(r *http.Request) (status int, body string) {
 	d.t.Helper()
-	client := http.Client{Timeout: runsWithin}
+	client := http.Client{Timeout: patience}
 	res, err := client.Do(r)
 	if err != nil {
 		d.t.Fatal(err)

@@ -71,7 +71,7 @@ func (w *workerProcess) start() {
 
 func (w *workerProcess) awaitReady() {
 	w.d.t.Helper()
-	w.d.until("the worker is ready", time.Minute, func() error {
+	w.d.until("the worker is ready", func() error {
 		if w.ended() {
 			w.d.t.Fatalf("the worker ended: %v\n%s", w.err, w.output)
 		}
@@ -85,7 +85,7 @@ func (w *workerProcess) awaitReady() {
 // awaitNotReady waits until /readyz gives one of the reasons, and returns when.
 func (w *workerProcess) awaitNotReady(reasons ...string) time.Time {
 	w.d.t.Helper()
-	w.d.until(fmt.Sprintf("/readyz says one of %v", reasons), 45*time.Second, func() error {
+	w.d.until(fmt.Sprintf("/readyz says one of %v", reasons), func() error {
 		said := w.waitsFor()
 		for _, r := range reasons {
 			if slices.Contains(said, r) {
@@ -99,7 +99,7 @@ func (w *workerProcess) awaitNotReady(reasons ...string) time.Time {
 
 // waitsFor is what /readyz says; nothing when the worker is ready.
 func (w *workerProcess) waitsFor() []string {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: patience}
 	res, err := client.Get("http://" + w.admin + "/readyz")
 	if err != nil {
 		return []string{"no answer from /readyz"}
