@@ -39,6 +39,7 @@ test: needs ## run every test with the race detector, against a real redis-serve
 .PHONY: test-long
 test-long: needs ## run what takes too long for every change: longer freezes, more records, more rounds
 	$(GO) test -race -count=1 -tags long -timeout 60m -run '^TestLong' -v ./...
+	$(GO) test -race -count=1 -timeout 60m -run 'Machine' -rapid.checks 500 ./idempotency
 
 .PHONY: interop
 interop: needs-interop ## check against GnuPG and the official Craftgate client (installs gnupg, nodejs)

@@ -20,9 +20,11 @@ const (
 	strangeMost  = 10 * time.Minute
 	// strangeLimit is how long such a notice waits before a person is asked.
 	strangeLimit = 24 * time.Hour
-	// projectionPatience is how long a notice waits for the projection in hand, and projectionLook how often it looks.
+	// projectionPatience is how long a notice waits for the projection in hand. It looks again after projectionFirst, and
+	// then ever more seldom.
 	projectionPatience = 2 * time.Second
-	projectionLook     = 5 * time.Millisecond
+	projectionFirst    = 5 * time.Millisecond
+	projectionMost     = 200 * time.Millisecond
 )
 
 // report is a notice in hand. The refund that it is about is in its delivery.
@@ -116,12 +118,12 @@ func (p *processor) recall(ctx context.Context, r *report) error {
 func (p *processor) appliedUpTo(ctx context.Context, id schemas.RequestID, seq uint64) (idempotency.Record, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, projectionPatience)
 	defer cancel()
-	for {
+	for look := projectionFirst; ; look = min(2*look, projectionMost) {
 		record, pos, err := p.store.Look(ctx, id)
 		if err != nil || pos >= seq {
 			return record, pos, err
 		}
-		if err := pause(ctx, projectionLook); err != nil {
+		if err := pause(ctx, look); err != nil {
 			return record, pos, fmt.Errorf("the projection is at %d, not at %d: %w", pos, seq, err)
 		}
 	}

@@ -13,5 +13,9 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", sideBySide); err != nil { // the command line still has the last word
 		panic(err)
 	}
+	// Enough to notice what a change breaks; `make test-long` draws many more.
+	if err := flag.Set("rapid.checks", "40"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }

@@ -109,7 +109,40 @@ func (f *fated) end() {
 		}
 		return nil
 	})
-	f.load.quiet()
+	f.until("nothing is left to do", f.nothingOpen)
+}
+
+// nothingOpen waits for no schedule of a refund that has its outcome: one that a killed worker stored just when a notice
+// settled the refund sleeps until the refund would have been looked at.
+func (f *fated) nothingOpen() error {
+	for _, name := range []string{schemas.StreamCommands, schemas.StreamNotices} {
+		if state, err := stateOf(f.load.js, name); err != nil || state.Msgs > 0 {
+			return fmt.Errorf("%d messages in %s (%v)", state.Msgs, name, err)
+		}
+	}
+	waiting := map[schemas.RequestID]bool{}
+	f.peek(f.load.js, schemas.StreamRetries, func(body []byte) {
+		if n, err := schemas.DecodeNotice(body); err == nil {
+			waiting[n.RefundRequestID] = true
+		} else if c, err := schemas.DecodeCommand(body, schemas.Arrival{}); err == nil && !waiting[c.RequestID] {
+			waiting[c.RequestID] = false
+		}
+	})
+	if len(waiting) == 0 {
+		return nil
+	}
+	settled := map[schemas.RequestID]bool{}
+	f.each(f.load.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+		if e := f.readEvent(msg).Event; e.Kind.Outcome() {
+			settled[e.RequestID] = true
+		}
+	})
+	for id, notice := range waiting {
+		if notice || !settled[id] {
+			return fmt.Errorf("%s waits", id)
+		}
+	}
+	return nil
 }
 
 // file publishes the results that come in a bank's file, as a job of the back office would, and waits until they are dealt

@@ -10,11 +10,15 @@ import (
 	"refundworker/schemas"
 )
 
-// 10,000 commands, each published twice, to three workers. One is killed every 3 s and started again, and Redis is
+// 4,000 commands, each published twice, to three workers. One is killed every 3 s and started again, and Redis is
 // emptied twice: exact counts.
 func TestWorkersKilledAndRedisFlushedExactCounts(t *testing.T) {
 	t.Parallel()
-	const refunds, copies, killEvery = 10_000, 2, 3 * time.Second
+	workersKilled(t, 4_000)
+}
+
+func workersKilled(t *testing.T, refunds int) {
+	const copies, killEvery = 2, 3 * time.Second
 	d := newDrill(t)
 	nats, redis := d.nats(), d.redis()
 	args := []string{"--config", d.config(nil), "--nats-url", nats.url(), "--redis-url", redis.url()}
