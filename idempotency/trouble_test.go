@@ -156,3 +156,18 @@ func TestTroubleOfTheClient(t *testing.T) {
 		}
 	}
 }
+
+// A look that ends with the worker says nothing: Redis was not asked to the end.
+func TestLookThatIsBrokenOff(t *testing.T) {
+	rdb := realRedis(t)
+	s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
+	s.stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.store.watchOnce(ctx, s.journal); err != nil {
+		t.Fatal(err)
+	}
+	if reason, said := s.store.Gate().Why(); reason != Ready {
+		t.Errorf("after a look that was broken off: %q, %q; want ready", reason, said)
+	}
+}

@@ -77,6 +77,9 @@ func (s *Store) lookSoon() {
 func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 	// Redis first: no position that it tells can be above what the stream says after it.
 	l := s.look(ctx)
+	if ctx.Err() != nil {
+		return nil // a look that was broken off says nothing about Redis
+	}
 	now, known := time.Now(), s.gate.Highest() // read before the stream is: it grows meanwhile
 	state, err := stateOf(ctx, journal)
 	if err == nil {
