@@ -59,7 +59,7 @@ func duplicateInFlight(f *fixture) {
 	slow := command("slow", `{"script":["succeeded"]}`)
 	slow.Payment.Reference = "slow"
 	f.publish(slow)
-	f.eventually("the call is out", func() error { return f.reached("slow", schemas.KindDispatched) })
+	f.eventually("the call is out", func() error { return f.was("slow", schemas.KindDispatched) })
 	body, err := slow.Encode()
 	if err != nil {
 		f.t.Fatal(err)

@@ -148,7 +148,7 @@ func TestDrainRecordsWhatACallAnswered(t *testing.T) {
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: 700 * time.Millisecond})
 	r := f.start()
 	f.publish(command("one", ""))
-	f.eventually("the call is out", func() error { return f.reached("one", schemas.KindDispatched) })
+	f.eventually("the call is out", func() error { return f.was("one", schemas.KindDispatched) })
 	if err := r.stop(); err != nil {
 		t.Fatalf("worker ended with %v", err)
 	}
@@ -169,7 +169,7 @@ func TestRedisLostInTheMiddle(t *testing.T) {
 	for i := range 20 {
 		f.publish(command(fmt.Sprint("r", i), ""))
 	}
-	f.eventually("calls are out", func() error { return f.reached("r0", schemas.KindDispatched) })
+	f.eventually("calls are out", func() error { return f.was("r0", schemas.KindDispatched) })
 	f.mini.FlushAll()
 	for i := range 20 {
 		f.publish(command(fmt.Sprint("r", i), ""))
@@ -194,7 +194,7 @@ func TestDoubtGoesOnWhenAnotherRefundEnds(t *testing.T) {
 		func(c *consumer.Config) { c.Instances[0].Timeout = 200 * time.Millisecond })
 	f.start()
 	f.publish(command("doubt", ""))
-	f.eventually("the first call is out", func() error { return f.reached("doubt", schemas.KindDispatched) })
+	f.eventually("the first call is out", func() error { return f.was("doubt", schemas.KindDispatched) })
 	other := command("other", "")
 	other.Payment.Reference = "pay-doubt"
 	other.RequestedAt = other.RequestedAt.Add(-time.Hour)

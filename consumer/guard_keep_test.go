@@ -47,7 +47,7 @@ func TestOpenRefundsKeepTheirShare(t *testing.T) {
 			first := of("p", "first", 100, 60)
 			first.Options = []byte(`{"script":` + test.script + `}`)
 			f.publish(first)
-			f.eventually("the first refund is open", func() error { return f.reached("first", test.open) })
+			f.eventually("the first refund is open", func() error { return f.was("first", test.open) })
 			rebuilds := r.store.Stats().Rebuilds
 			f.mini.FlushAll()
 			f.publish(of("p", "other", 100, 60))
@@ -97,7 +97,7 @@ func TestIntentsOfBothBeforeRedisIsLost(t *testing.T) {
 	f.start()
 	f.wrap = nil
 	f.publish(of("p", "first", 100, 60))
-	f.eventually("the first intent is stored", func() error { return f.reached("first", schemas.KindDispatched) })
+	f.eventually("the first intent is stored", func() error { return f.was("first", schemas.KindDispatched) })
 	f.mini.FlushAll()
 	f.publish(of("p", "other", 100, 60))
 	f.quiet()

@@ -79,7 +79,7 @@ func TestReversalBehindAgedEvents(t *testing.T) {
 	}
 	f.start()
 	f.publish(command("one", ""))
-	f.eventually("it is taken on", func() error { return f.reached("one", schemas.KindAcknowledged) })
+	f.eventually("it is taken on", func() error { return f.was("one", schemas.KindAcknowledged) })
 	for _, n := range []schemas.Notice{result("one", "n1", "succeeded", ""), reversal("one", "v1", 3), reversal("one", "v2", 3)} {
 		f.notice(n)
 		f.read()

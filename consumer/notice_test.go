@@ -74,7 +74,7 @@ func acknowledged(t *testing.T, ids ...string) *fixture {
 	f.start()
 	for _, id := range ids {
 		f.publish(command(id, ""))
-		f.eventually("the refund is taken on", func() error { return f.reached(id, schemas.KindAcknowledged) })
+		f.eventually("the refund is taken on", func() error { return f.was(id, schemas.KindAcknowledged) })
 	}
 	return f
 }
@@ -228,10 +228,11 @@ func TestNoticeOvertakesTheAnswer(t *testing.T) {
 	} {
 		t.Run(string(test.kind), func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, scripted.Config{Outcomes: []string{"acknowledged"}, Capabilities: reports, Latency: time.Second / 2})
+			f := newFixture(t, scripted.Config{Outcomes: []string{"acknowledged"}, Capabilities: reports, Latency: 5 * time.Second},
+				func(c *consumer.Config) { c.Instances[0].Timeout = time.Minute })
 			f.start()
 			f.publish(command("one", ""))
-			f.eventually("the call is out", func() error { return f.reached("one", schemas.KindDispatched) })
+			f.eventually("the call is out", func() error { return f.was("one", schemas.KindDispatched) })
 			f.notice(result("one", "n1", test.kind, test.reason))
 			f.eventually("all is told", func() error {
 				if got := f.kindsOf("one"); !slices.Equal(got, test.want) {
@@ -271,7 +272,7 @@ func TestNoticeSettlesWhatIsParkedOrInDoubt(t *testing.T) {
 			})
 			f.start()
 			f.publish(command("one", ""))
-			f.eventually("it is open", func() error { return f.reached("one", test.first) })
+			f.eventually("it is open", func() error { return f.was("one", test.first) })
 			f.notice(result("one", "n1", "failed", "declined"))
 			f.eventually("it is settled", func() error { return f.reached("one", schemas.KindFailed) })
 			if got := f.kindsOf("one"); !slices.Equal(got, test.want) {

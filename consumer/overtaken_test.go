@@ -64,7 +64,7 @@ func TestAttemptIsNumberedByTheClaim(t *testing.T) {
 	o.caughtUp = func() { f.eventually("the attempt is applied", func() error { return f.inState("one", "d1") }) }
 	f.start()
 	f.publish(one)
-	f.eventually("a person is asked", func() error { return f.reached("one", schemas.KindParked) })
+	f.eventually("a person is asked", func() error { return f.was("one", schemas.KindParked) })
 	if got := len(f.provider.Movements()); got != 1 {
 		t.Errorf("%d movements of money, want 1: this provider has neither key nor lookup nor a rule of its own", got)
 	}

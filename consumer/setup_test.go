@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -288,6 +289,15 @@ func (f *fixture) header(seq uint64) nats.Header {
 func (f *fixture) reached(id string, k schemas.Kind) error {
 	kinds := f.kindsOf(id)
 	if len(kinds) == 0 || kinds[len(kinds)-1] != k {
+		return fmt.Errorf("events so far %v", kinds)
+	}
+	return nil
+}
+
+// was is reached, also for a refund that has gone on since.
+func (f *fixture) was(id string, k schemas.Kind) error {
+	kinds := f.kindsOf(id)
+	if !slices.Contains(kinds, k) {
 		return fmt.Errorf("events so far %v", kinds)
 	}
 	return nil
