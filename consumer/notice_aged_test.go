@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -77,13 +78,20 @@ func TestReversalBehindAgedEvents(t *testing.T) {
 		a.JetStream = js
 		return a
 	}
-	f.start()
+	r := f.start()
 	f.publish(command("one", ""))
 	f.eventually("it is taken on", func() error { return f.was("one", schemas.KindAcknowledged) })
 	for _, n := range []schemas.Notice{result("one", "n1", "succeeded", ""), reversal("one", "v1", 3), reversal("one", "v2", 3)} {
 		f.notice(n)
 		f.read()
 	}
+	f.eventually("both are applied", func() error { // what is not applied yet does not age out
+		record, _, err := r.store.Read(t.Context(), "one")
+		if err == nil && record.Reversed != 6_000_000 {
+			err = fmt.Errorf("%d micros came back so far", record.Reversed)
+		}
+		return err
+	})
 	a.mu.Lock()
 	a.upTo = 4
 	a.mu.Unlock()

@@ -80,20 +80,35 @@ func TestClaimRefusesOtherContent(t *testing.T) {
 
 func TestOneOfManyClaimsTakesTheLease(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const clients = 200
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
-		answers := make(chan Answer, 200)
-		var clients sync.WaitGroup
-		for range cap(answers) {
-			clients.Go(func() { answers <- s.claim("a").Answer })
-		}
-		clients.Wait()
-		close(answers)
-		count := map[Answer]int{}
-		for a := range answers {
-			count[a]++
-		}
-		if count[Fresh] != 1 || count[Busy] != 199 {
-			t.Errorf("200 claims at once: %v, want 1 FRESH and 199 BUSY", count)
+		for round := 0; ; round++ {
+			id := requestID(round)
+			answers := make(chan Answer, clients)
+			var claiming sync.WaitGroup
+			for range clients {
+				claiming.Go(func() {
+					if c, err := s.store.Claim(t.Context(), id, fingerprintOf(id), time.Minute); err == nil {
+						answers <- c.Answer
+					}
+				})
+			}
+			claiming.Wait()
+			close(answers)
+			count := map[Answer]int{}
+			for a := range answers {
+				count[a]++
+			}
+			switch answered := count[Fresh] + count[Busy]; {
+			case count[Fresh] > 1:
+				t.Fatalf("%d claims at once: %v, want 1 FRESH", clients, count)
+			case answered < clients && round < 100: // on a slow machine some are not answered in time, and one of them may have it
+				s.ready()
+			case count[Fresh] != 1:
+				t.Fatalf("%d claims at once: %v, want 1 FRESH", clients, count)
+			default:
+				return
+			}
 		}
 	})
 }
