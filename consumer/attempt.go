@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers"
 	"refundworker/schemas"
 )
@@ -38,11 +39,11 @@ func (p *processor) attempt(ctx context.Context, d *delivery) Decision {
 // preparation is what was seen of the payment before an attempt.
 type preparation struct {
 	baseline providers.Baseline
-	hold     *idempotency.Hold
+	hold     *ledger.Hold
 }
 
 // uncalled is the preparation of an intent that no call follows: it takes the attempt's number and nothing else.
-var uncalled = preparation{hold: &idempotency.Hold{Kind: idempotency.NoHold}}
+var uncalled = preparation{hold: &ledger.Hold{Kind: ledger.NoHold}}
 
 // fenced lets what was decided without a call stand only when nobody else can be at the same attempt. An event that
 // says "nothing moved" would otherwise speak for a call of a worker that believes it holds the lease, too.

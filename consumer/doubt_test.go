@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -77,17 +78,17 @@ func TestTimeIsCountedFromTheClaimsAnswer(t *testing.T) {
 // The doubt's holds are told by the attempts that are not proven to have done nothing; a chain whose oldest events
 // aged out tells no more that each of them asked.
 func TestHistoryTellsWhetherEveryAttemptAskedForTheHold(t *testing.T) {
-	asked := idempotency.Entry{Event: dispatched(2, ago(hour), "one", ""), Hold: &idempotency.Hold{LookedAt: 1}}
-	unasked := idempotency.Entry{Event: dispatched(1, ago(2*hour), "one", "")}
+	asked := ledger.Entry{Event: dispatched(2, ago(hour), "one", ""), Hold: &ledger.Hold{LookedAt: 1}}
+	unasked := ledger.Entry{Event: dispatched(1, ago(2*hour), "one", "")}
 	tests := []struct {
 		name   string
 		clean  int
-		chain  []idempotency.Entry // newest first
+		chain  []ledger.Entry // newest first
 		guards bool
 	}{
-		{"each asked", 0, []idempotency.Entry{asked}, true},
-		{"an earlier one did not", 0, []idempotency.Entry{asked, unasked}, false},
-		{"the one that did not has surely done nothing", 1, []idempotency.Entry{asked, unasked}, true},
+		{"each asked", 0, []ledger.Entry{asked}, true},
+		{"an earlier one did not", 0, []ledger.Entry{asked, unasked}, false},
+		{"the one that did not has surely done nothing", 1, []ledger.Entry{asked, unasked}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

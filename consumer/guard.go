@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers"
 	"refundworker/schemas"
 )
@@ -36,14 +37,14 @@ func (p *processor) asked(d *delivery) idempotency.Asked {
 }
 
 // hold is what the next intent asks of its payment; nil where nothing bounds the refunds.
-func (p *processor) hold(d *delivery) *idempotency.Hold {
+func (p *processor) hold(d *delivery) *ledger.Hold {
 	_, bound := d.payment.Captured()
 	pace := p.pace(d)
 	switch {
 	case p.sole():
-		return &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: d.payment.At, Velocity: pace}
+		return &ledger.Hold{Kind: ledger.SoleHold, LookedAt: d.payment.At, Velocity: pace}
 	case bound, d.command.Payment.Amount != nil, pace != nil:
-		return &idempotency.Hold{Kind: idempotency.ShareHold, Velocity: pace}
+		return &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace}
 	}
 	return nil
 }
@@ -85,7 +86,7 @@ func (p *processor) judge(ctx context.Context, d *delivery) (idempotency.Verdict
 }
 
 // passGuard waits until the own intent, at seq, is applied and tells whether it was granted what it asked for.
-func (p *processor) passGuard(ctx context.Context, d *delivery, hold *idempotency.Hold, seq uint64) (Decision, bool) {
+func (p *processor) passGuard(ctx context.Context, d *delivery, hold *ledger.Hold, seq uint64) (Decision, bool) {
 	if hold != nil {
 		began := time.Now()
 		look, err := p.awaitPayment(ctx, d, seq)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -63,7 +64,7 @@ func (j *journal) history(ctx context.Context, r idempotency.Record) (history, e
 }
 
 // take folds one event in, newest first.
-func (h *history) take(entry idempotency.Entry) {
+func (h *history) take(entry ledger.Entry) {
 	e := entry.Event
 	switch e.Kind {
 	case schemas.KindDispatched:

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -59,7 +59,7 @@ func TestHistory(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := history{clean: test.clean}
 			for i := range test.events {
-				got.take(idempotency.Entry{Event: test.events[len(test.events)-1-i]})
+				got.take(ledger.Entry{Event: test.events[len(test.events)-1-i]})
 			}
 			got.clean, got.Key, got.Guarded = 0, "", false
 			if !reflect.DeepEqual(got, test.want) {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -36,7 +37,7 @@ var errUnreadable = errors.New("the stored event cannot be read")
 type entryHeaders struct {
 	owner    string
 	previous uint64
-	hold     *idempotency.Hold
+	hold     *ledger.Hold
 	trace    nats.Header
 }
 
@@ -73,12 +74,12 @@ func (j *journal) message(e schemas.Event, h entryHeaders) (*nats.Msg, error) {
 }
 
 // setHold writes what an intent asks of its payment.
-func setHold(header nats.Header, hold *idempotency.Hold) {
+func setHold(header nats.Header, hold *ledger.Hold) {
 	if hold == nil {
 		return
 	}
 	text := string(hold.Kind)
-	if hold.Kind == idempotency.SoleHold {
+	if hold.Kind == ledger.SoleHold {
 		text = strconv.FormatUint(hold.LookedAt, 10)
 	}
 	header.Set(schemas.HeaderHold, text)
@@ -88,25 +89,25 @@ func setHold(header nats.Header, hold *idempotency.Hold) {
 }
 
 // readHold is setHold's opposite. It reports false for what cannot be read.
-func readHold(header nats.Header) (*idempotency.Hold, bool) {
-	var hold idempotency.Hold
+func readHold(header nats.Header) (*ledger.Hold, bool) {
+	var hold ledger.Hold
 	switch text := header.Get(schemas.HeaderHold); text {
 	case "":
 		return nil, true
-	case string(idempotency.ShareHold), string(idempotency.NoHold):
-		hold.Kind = idempotency.HoldKind(text)
+	case string(ledger.ShareHold), string(ledger.NoHold):
+		hold.Kind = ledger.HoldKind(text)
 	default:
 		at, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			return nil, false
 		}
-		hold.Kind, hold.LookedAt = idempotency.SoleHold, at
+		hold.Kind, hold.LookedAt = ledger.SoleHold, at
 	}
 	text := header.Get(schemas.HeaderVelocity)
 	if text == "" {
 		return &hold, true
 	}
-	pace, ok := idempotency.ParsePace(text)
+	pace, ok := ledger.ParsePace(text)
 	hold.Velocity = &pace
 	return &hold, ok
 }
@@ -144,17 +145,17 @@ func full(err error) bool {
 }
 
 // at reads one stored event, from the stream's leader, and the sequence of its refund's event before.
-func (j *journal) at(ctx context.Context, seq uint64) (idempotency.Entry, uint64, error) {
+func (j *journal) at(ctx context.Context, seq uint64) (ledger.Entry, uint64, error) {
 	stream, err := j.stream(ctx)
 	if err != nil {
-		return idempotency.Entry{}, 0, err
+		return ledger.Entry{}, 0, err
 	}
 	raw, err := stream.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return idempotency.Entry{}, 0, fmt.Errorf("event %d: %w", seq, idempotency.ErrNoEvent)
+		return ledger.Entry{}, 0, fmt.Errorf("event %d: %w", seq, idempotency.ErrNoEvent)
 	}
 	if err != nil {
-		return idempotency.Entry{}, 0, fmt.Errorf("read event %d: %w", seq, err)
+		return ledger.Entry{}, 0, fmt.Errorf("read event %d: %w", seq, err)
 	}
 	before, _ := strconv.ParseUint(raw.Header.Get(schemas.HeaderPrevious), 10, 64)
 	e := entry(seq, raw.Header, raw.Data)
@@ -216,15 +217,15 @@ func (j *journal) Read(ctx context.Context, from uint64) (idempotency.Reader, er
 	if err != nil {
 		return nil, fmt.Errorf("consumer on %s: %w", schemas.StreamEvents, err)
 	}
-	r := &reader{messages: messages, entries: make(chan idempotency.Entry, readAhead), failed: make(chan error, 1),
+	r := &reader{messages: messages, entries: make(chan ledger.Entry, readAhead), failed: make(chan error, 1),
 		stopped: make(chan struct{})}
 	go r.run()
 	return r, nil
 }
 
 // entry reads a stored event. One that cannot be read keeps its place and its id, and no kind.
-func entry(seq uint64, header nats.Header, body []byte) idempotency.Entry {
-	e := idempotency.Entry{Seq: seq, ID: header.Get(schemas.HeaderMsgID), Owner: header.Get(schemas.HeaderOwner)}
+func entry(seq uint64, header nats.Header, body []byte) ledger.Entry {
+	e := ledger.Entry{Seq: seq, ID: header.Get(schemas.HeaderMsgID), Owner: header.Get(schemas.HeaderOwner)}
 	event, err := schemas.DecodeEvent(body)
 	hold, ok := readHold(header)
 	if err != nil || !ok || event.ID() != e.ID && event.Kind != schemas.KindRejected {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -37,7 +37,7 @@ func stored(t testing.TB, h entryHeaders) *nats.Msg {
 }
 
 func TestEntryReadsWhatMessageWrote(t *testing.T) {
-	sole := &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: 5}
+	sole := &ledger.Hold{Kind: ledger.SoleHold, LookedAt: 5}
 	msg := stored(t, entryHeaders{owner: "token", previous: 7, hold: sole,
 		trace: nats.Header{"traceparent": {parent}, "tracestate": {"a=b"}, "other": {"x"}}})
 	for name, want := range map[string]string{"ce-id": "one:dispatched:1", "Nats-Msg-Id": "one:dispatched:1",
@@ -52,7 +52,7 @@ func TestEntryReadsWhatMessageWrote(t *testing.T) {
 		t.Errorf("subject %s", msg.Subject)
 	}
 	got := entry(9, msg.Header, msg.Data)
-	want := idempotency.Entry{Seq: 9, ID: "one:dispatched:1", Event: aDispatched(), Owner: "token",
+	want := ledger.Entry{Seq: 9, ID: "one:dispatched:1", Event: aDispatched(), Owner: "token",
 		Hold: sole, Trace: packTrace(parent)}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -88,20 +88,20 @@ func TestEntryOfWhatCannotBeRead(t *testing.T) {
 // What an intent asks of its payment is read as it was written. An event that asks for what cannot be read is not read at
 // all: what it was granted would be known to some workers only.
 func TestHoldsAreReadAsWritten(t *testing.T) {
-	pace := &idempotency.Pace{Bounds: []idempotency.Bound{{Window: time.Minute, Count: 100},
+	pace := &ledger.Pace{Bounds: []ledger.Bound{{Window: time.Minute, Count: 100},
 		{Window: 24 * time.Hour, Micros: 5_000_000, DryRun: true}}}
-	none := &idempotency.Hold{Kind: idempotency.NoHold}
+	none := &ledger.Hold{Kind: ledger.NoHold}
 	tests := []struct {
 		name           string
 		hold, velocity string
-		want           *idempotency.Hold
+		want           *ledger.Hold
 	}{
 		{"nothing", "", "", nil},
-		{"a share", "share", "", &idempotency.Hold{Kind: idempotency.ShareHold}},
-		{"the whole payment", "18446744073709551615", "", &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: math.MaxUint64}},
+		{"a share", "share", "", &ledger.Hold{Kind: ledger.ShareHold}},
+		{"the whole payment", "18446744073709551615", "", &ledger.Hold{Kind: ledger.SoleHold, LookedAt: math.MaxUint64}},
 		{"no call", "none", "", none},
-		{"bounds", "share", "60000:100:0,~86400000:0:5000000", &idempotency.Hold{Kind: idempotency.ShareHold, Velocity: pace}},
-		{"waited", "7", "-", &idempotency.Hold{Kind: idempotency.SoleHold, LookedAt: 7, Velocity: &idempotency.Pace{Exempt: true}}},
+		{"bounds", "share", "60000:100:0,~86400000:0:5000000", &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace}},
+		{"waited", "7", "-", &ledger.Hold{Kind: ledger.SoleHold, LookedAt: 7, Velocity: &ledger.Pace{Exempt: true}}},
 		{"an unknown kind", "-1", "", nil},
 		{"unknown bounds", "share", "a minute", nil},
 	}

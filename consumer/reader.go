@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"refundworker/idempotency/ledger"
 
-	"refundworker/idempotency"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const readAhead = 1024
@@ -14,7 +14,7 @@ const readAhead = 1024
 // reader turns the blocking iterator of an ordered consumer into batches of what is there.
 type reader struct {
 	messages jetstream.MessagesContext
-	entries  chan idempotency.Entry
+	entries  chan ledger.Entry
 	failed   chan error
 	stopped  chan struct{}
 }
@@ -39,10 +39,10 @@ func (r *reader) run() {
 }
 
 // Next is part of idempotency.Reader.
-func (r *reader) Next(ctx context.Context, limit int, wait time.Duration) ([]idempotency.Entry, error) {
+func (r *reader) Next(ctx context.Context, limit int, wait time.Duration) ([]ledger.Entry, error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	var out []idempotency.Entry
+	var out []ledger.Entry
 	select {
 	case e := <-r.entries:
 		out = append(out, e)

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -64,19 +65,19 @@ func (w *velocityWatch) take(look idempotency.VelocityLook) (before idempotency.
 
 // pace is what the next intent says of the provider's bounds; nil where it has none. What waited when the provider was
 // last started again has been looked at by a person: it is not counted any more. Nor is a refund that went ahead before.
-func (p *processor) pace(d *delivery) *idempotency.Pace {
+func (p *processor) pace(d *delivery) *ledger.Pace {
 	if len(p.in.Velocity) == 0 {
 		return nil
 	}
-	var pace idempotency.Pace
+	var pace ledger.Pace
 	for _, v := range p.in.Velocity {
 		if v.Currency == "" || v.Currency == d.command.Amount.Currency {
-			pace.Bounds = append(pace.Bounds, idempotency.Bound{Window: v.Window, Count: v.Count, Micros: v.Micros, DryRun: v.DryRun})
+			pace.Bounds = append(pace.Bounds, ledger.Bound{Window: v.Window, Count: v.Count, Micros: v.Micros, DryRun: v.DryRun})
 		}
 	}
 	counted := d.payment.Holds(d.command.RequestID)
 	if counted || len(pace.Bounds) == 0 || d.arrived.Before(p.velocity.look().Started) {
-		return &idempotency.Pace{Exempt: true}
+		return &ledger.Pace{Exempt: true}
 	}
 	return &pace
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -159,7 +160,7 @@ type wireReader struct {
 	bodies [][]byte
 }
 
-func (r *wireReader) Next(ctx context.Context, limit int, wait time.Duration) ([]Entry, error) {
+func (r *wireReader) Next(ctx context.Context, limit int, wait time.Duration) ([]ledger.Entry, error) {
 	stored, err := r.Reader.Next(ctx, limit, wait)
 	out := slices.Clone(stored)
 	for i := range out {

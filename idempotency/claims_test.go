@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -15,39 +16,39 @@ func TestClaimAnswersWhatTheJournalSays(t *testing.T) {
 	soon, past := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
 	tests := []struct {
 		name    string
-		events  []Entry
+		events  []ledger.Entry
 		want    Answer
 		attempt int
 	}{
 		{"nothing", nil, Fresh, 1},
-		{"dispatched", []Entry{event("a", schemas.KindDispatched, attempt(1))}, Doubt, 2},
-		{"deferred, not due", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"dispatched", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1))}, Doubt, 2},
+		{"deferred, not due", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindDeferred, attempt(1), notBefore(soon))}, Wait, 2},
-		{"deferred, due", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"deferred, due", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindDeferred, attempt(1), notBefore(past))}, Retry, 2},
-		{"dispatched after deferred", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"dispatched after deferred", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindDeferred, attempt(1), notBefore(past)),
 			event("a", schemas.KindDispatched, attempt(2))}, Doubt, 3},
-		{"acknowledged", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"acknowledged", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindAcknowledged, attempt(1))}, Pending, 2},
-		{"parked", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"parked", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindParked, number(1))}, Parked, 2},
-		{"dispatched leaves parked", []Entry{event("a", schemas.KindParked, number(1)),
+		{"dispatched leaves parked", []ledger.Entry{event("a", schemas.KindParked, number(1)),
 			event("a", schemas.KindDispatched, attempt(1))}, Parked, 2},
-		{"dispatched leaves acknowledged", []Entry{event("a", schemas.KindAcknowledged, attempt(1)),
+		{"dispatched leaves acknowledged", []ledger.Entry{event("a", schemas.KindAcknowledged, attempt(1)),
 			event("a", schemas.KindDispatched, attempt(2))}, Pending, 3},
-		{"resumed makes all attempts clean", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"resumed makes all attempts clean", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindDispatched, attempt(2)), event("a", schemas.KindParked, number(1)),
 			event("a", schemas.KindResumed, number(1))}, Retry, 3},
-		{"resumed needs parked", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"resumed needs parked", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindResumed, number(1))}, Doubt, 2},
-		{"succeeded", []Entry{event("a", schemas.KindDispatched, attempt(1)),
+		{"succeeded", []ledger.Entry{event("a", schemas.KindDispatched, attempt(1)),
 			event("a", schemas.KindSucceeded, attempt(1))}, Settled, 2},
-		{"cancelled from nothing", []Entry{event("a", schemas.KindCancelled, attempt(1))}, Settled, 1},
-		{"failed", []Entry{event("a", schemas.KindFailed)}, Settled, 1},
-		{"an outcome is final", []Entry{event("a", schemas.KindFailed),
+		{"cancelled from nothing", []ledger.Entry{event("a", schemas.KindCancelled, attempt(1))}, Settled, 1},
+		{"failed", []ledger.Entry{event("a", schemas.KindFailed)}, Settled, 1},
+		{"an outcome is final", []ledger.Entry{event("a", schemas.KindFailed),
 			event("a", schemas.KindDispatched, attempt(1))}, Settled, 1},
-		{"rejected touches nothing", []Entry{event("a", schemas.KindRejected)}, Fresh, 1},
+		{"rejected touches nothing", []ledger.Entry{event("a", schemas.KindRejected)}, Fresh, 1},
 	}
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, test := range tests {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -69,13 +70,13 @@ type batch struct {
 }
 
 // fold reads what the entries touch and applies them in stream order.
-func (s *Store) fold(ctx context.Context, left []position, entries []Entry) (*batch, error) {
+func (s *Store) fold(ctx context.Context, left []position, entries []ledger.Entry) (*batch, error) {
 	b := &batch{store: s, left: left, changes: map[string]*change{}}
 	for _, e := range entries {
 		if e.Event.Kind == schemas.KindRejected {
 			continue
 		}
-		if e.paced() {
+		if isPaced(e) {
 			b.add(aProvider, e)
 		}
 		if e.Event.RequestID == "" {
@@ -97,8 +98,8 @@ func (s *Store) fold(ctx context.Context, left []position, entries []Entry) (*ba
 	return b, nil
 }
 
-// paced tells whether an event may change its provider's velocity.
-func (e Entry) paced() bool {
+// isPaced reports whether an event may change its provider's velocity.
+func isPaced(e ledger.Entry) bool {
 	if e.Event.Kind == schemas.KindStopped || e.Event.Kind == schemas.KindStarted {
 		return true
 	}
@@ -106,7 +107,7 @@ func (e Entry) paced() bool {
 }
 
 // keyOf names what an event changes of a subject.
-func (s *Store) keyOf(of subject, e Entry) (key string, partition int) {
+func (s *Store) keyOf(of subject, e ledger.Entry) (key string, partition int) {
 	switch of {
 	case aPayment:
 		return s.paymentKey(e.Event.Provider, e.Event.Payment.Reference)
@@ -116,7 +117,7 @@ func (s *Store) keyOf(of subject, e Entry) (key string, partition int) {
 	return s.recordKey(e.Event.RequestID)
 }
 
-func (b *batch) add(of subject, e Entry) {
+func (b *batch) add(of subject, e ledger.Entry) {
 	key, partition := b.store.keyOf(of, e)
 	if b.changes[key] == nil {
 		c := &change{partition: partition, key: key, of: of}
@@ -125,7 +126,7 @@ func (b *batch) add(of subject, e Entry) {
 	}
 }
 
-func (b *batch) change(of subject, e Entry) *change {
+func (b *batch) change(of subject, e ledger.Entry) *change {
 	key, _ := b.store.keyOf(of, e)
 	return b.changes[key]
 }
@@ -148,7 +149,7 @@ func (b *batch) read(ctx context.Context) error {
 	return nil
 }
 
-func (b *batch) apply(e Entry) {
+func (b *batch) apply(e ledger.Entry) {
 	if e.Event.RequestID == "" {
 		if c := b.change(aProvider, e); c != nil {
 			c.velocity.heard(e)
@@ -163,28 +164,28 @@ func (b *batch) apply(e Entry) {
 	}
 }
 
-func (b *batch) applyPayment(refund *change, e Entry) {
+func (b *batch) applyPayment(refund *change, e ledger.Entry) {
 	c := b.change(aPayment, e)
-	next, touched := c.payment.apply(e, func() bool { return !e.paced() || b.admit(e) })
+	next, touched := c.payment.apply(e, func() bool { return !isPaced(e) || b.admit(e) })
 	if !touched {
 		return
 	}
 	c.payment, c.touched, c.ended = next, true, e.Event.OccurredAt
-	asked := e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Kind != NoHold
+	asked := e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Kind != ledger.NoHold
 	if asked && !next.holds(e.Event.RequestID) {
 		refund.record.Denied++
 	}
 }
 
 // admit tells whether the provider's pace lets an intent go ahead.
-func (b *batch) admit(e Entry) bool {
+func (b *batch) admit(e ledger.Entry) bool {
 	c := b.change(aProvider, e)
 	c.touched = true
 	return c.velocity.admit(e)
 }
 
 // applyRecord reports whether the event is legal for its refund.
-func (b *batch) applyRecord(c *change, e Entry) bool {
+func (b *batch) applyRecord(c *change, e ledger.Entry) bool {
 	next, legal := c.record.Apply(e)
 	if !legal {
 		b.ignored++

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -76,11 +77,11 @@ func (s *system) farPayment() string {
 // A refund that was granted its share before the provider was stopped keeps it, though Redis forgets the payment and not
 // the stop: its call may have left.
 func TestStopTakesNoHoldAwayInARebuild(t *testing.T) {
-	pace := &Pace{Bounds: []Bound{{Window: time.Hour, Count: 1}}}
+	pace := &ledger.Pace{Bounds: []ledger.Bound{{Window: time.Hour, Count: 1}}}
 	apart(t, func(s *system, reference string) {
 		for _, id := range []schemas.RequestID{"a", "b"} {
 			s.add(event(id, schemas.KindDispatched, attempt(1), of(reference, 40), names(hkd(100)),
-				func(e *Entry) { e.Hold = &Hold{Kind: ShareHold, Velocity: pace} }))
+				func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace} }))
 		}
 	}, func(t *testing.T, s *system, reference string) {
 		if look := s.look(reference); !look.Holds("a") || look.Holds("b") {
@@ -99,8 +100,8 @@ func TestStopTakesNoHoldAwayInARebuild(t *testing.T) {
 // how its refunds ended.
 func TestIllegalEventsSayNothingInARebuild(t *testing.T) {
 	apart(t, func(s *system, reference string) {
-		p, ask := of(reference, 70), asks(ShareHold)
-		back := func(e *Entry) {
+		p, ask := of(reference, 70), asks(ledger.ShareHold)
+		back := func(e *ledger.Entry) {
 			e.Event.Reversal, e.ID = &schemas.Reversal{Amount: *hkd(10), Total: *hkd(10)}, newToken()
 		}
 		s.journal.add(event("a", schemas.KindDispatched, attempt(1), p, names(hkd(100)), ask))

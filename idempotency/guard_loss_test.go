@@ -5,6 +5,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -53,7 +54,7 @@ func TestHoldOfAPayment(t *testing.T) {
 // rebuilt. One of them holds, whoever asks, and however often Redis is lost.
 func TestIntentJournalledWhileRedisIsLost(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		for _, kind := range []HoldKind{ShareHold, SoleHold} {
+		for _, kind := range []ledger.HoldKind{ledger.ShareHold, ledger.SoleHold} {
 			t.Run(string(kind), func(t *testing.T) {
 				journal, cfg := newMemoryJournal(), Config{Partitions: 5, Namespace: t.Name()}
 				startSystem(t, rdb, journal, cfg).ready().stop()
@@ -85,7 +86,7 @@ func TestHoldAnswersForNoEarlierIntent(t *testing.T) {
 	var denied, granted, again uint64
 	guarded(t, func(j *memoryJournal) {
 		intent := func(id schemas.RequestID, n int) uint64 {
-			return j.add(event(id, schemas.KindDispatched, attempt(n), of("4922", 60), names(hkd(100)), asks(ShareHold)))
+			return j.add(event(id, schemas.KindDispatched, attempt(n), of("4922", 60), names(hkd(100)), asks(ledger.ShareHold)))
 		}
 		intent("b", 1)
 		denied = intent("a", 1)

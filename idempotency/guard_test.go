@@ -5,28 +5,31 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
 // onPayment puts an event on a payment that several refunds share.
-func onPayment(reference string) func(*Entry) {
-	return func(e *Entry) { e.Event.Payment = &schemas.Payment{Reference: reference} }
+func onPayment(reference string) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { e.Event.Payment = &schemas.Payment{Reference: reference} }
 }
 
 // of is an event of a refund of so many units of a payment.
-func of(reference string, units int64) func(*Entry) {
-	return func(e *Entry) { onPayment(reference)(e); e.Event.Amount = hkd(units) }
+func of(reference string, units int64) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { onPayment(reference)(e); e.Event.Amount = hkd(units) }
 }
 
 // names has an event's command name the captured amount.
-func names(captured *schemas.Money) func(*Entry) {
-	return func(e *Entry) { e.Event.Payment.Amount = captured }
+func names(captured *schemas.Money) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { e.Event.Payment.Amount = captured }
 }
 
-func asks(kind HoldKind) func(*Entry) { return func(e *Entry) { e.Hold = &Hold{Kind: kind} } }
+func asks(kind ledger.HoldKind) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: kind} }
+}
 
-func asksHold(lookedAt uint64) func(*Entry) {
-	return func(e *Entry) { e.Hold = &Hold{Kind: SoleHold, LookedAt: lookedAt} }
+func asksHold(lookedAt uint64) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: ledger.SoleHold, LookedAt: lookedAt} }
 }
 
 // cents are hundredths of a unit, the smallest part of it that moves.
@@ -111,9 +114,9 @@ func TestWhatBecomesOfAHold(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
 		for i, test := range tests {
 			p := of(test.name, 60)
-			j.add(event(id(i), schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ShareHold)))
+			j.add(event(id(i), schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ledger.ShareHold)))
 			for n, kind := range test.after {
-				e := event(id(i), kind, attempt(1+n), number(1), p, asks(ShareHold))
+				e := event(id(i), kind, attempt(1+n), number(1), p, asks(ledger.ShareHold))
 				e.Event.Reversal, e.ID = &schemas.Reversal{Amount: *hkd(9), Total: *hkd(int64(9 * n))}, newToken()
 				j.add(e)
 			}
@@ -140,9 +143,9 @@ func TestFirstCapturedAmountBinds(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
 		p := of("4922", 30)
 		j.add(event("unnamed", schemas.KindDispatched, attempt(1), p))
-		j.add(event("first", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(NoHold)))
-		j.add(event("other", schemas.KindDispatched, attempt(1), p, names(hkd(90)), asks(ShareHold)))
-		j.add(event("same", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ShareHold)))
+		j.add(event("first", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ledger.NoHold)))
+		j.add(event("other", schemas.KindDispatched, attempt(1), p, names(hkd(90)), asks(ledger.ShareHold)))
+		j.add(event("same", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ledger.ShareHold)))
 	}, func(t *testing.T, s *system) {
 		look := s.look("4922")
 		if got, known := look.Captured(); !known || got != *hkd(100) {
@@ -172,7 +175,7 @@ func TestSharesFitToTheSmallestUnit(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
 		for i, a := range amounts {
 			ask := func(id schemas.RequestID, amount schemas.Money) {
-				e := event(id, schemas.KindDispatched, attempt(1), of(a.reference, 0), names(hkd(100)), asks(ShareHold))
+				e := event(id, schemas.KindDispatched, attempt(1), of(a.reference, 0), names(hkd(100)), asks(ledger.ShareHold))
 				e.Event.Amount = &amount
 				j.add(e)
 			}
@@ -195,11 +198,11 @@ func TestSharesFitToTheSmallestUnit(t *testing.T) {
 func TestIntentsThatDoNotAsk(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
 		j.add(event("a", schemas.KindDispatched, attempt(1), of("unasked", 60)))
-		j.add(event("b", schemas.KindDispatched, attempt(1), of("unasked", 50), names(hkd(100)), asks(ShareHold)))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("unasked", 50), names(hkd(100)), asks(ledger.ShareHold)))
 		j.add(event("c", schemas.KindDispatched, attempt(1), of("unasked", 70)))
-		j.add(event("d", schemas.KindDispatched, attempt(1), of("no call", 60), names(hkd(100)), asks(NoHold)))
-		j.add(event("e", schemas.KindDispatched, attempt(1), of("no call", 50), names(hkd(100)), asks(ShareHold)))
-		j.add(event("e", schemas.KindDispatched, attempt(2), of("no call", 50), names(hkd(100)), asks(NoHold)))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("no call", 60), names(hkd(100)), asks(ledger.NoHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(1), of("no call", 50), names(hkd(100)), asks(ledger.ShareHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(2), of("no call", 50), names(hkd(100)), asks(ledger.NoHold)))
 	}, func(t *testing.T, s *system) {
 		unasked, noCall := s.look("unasked"), s.look("no call")
 		if !unasked.Holds("a") || unasked.Holds("b") || !unasked.Holds("c") {
@@ -223,14 +226,14 @@ func TestIntentsThatDoNotAsk(t *testing.T) {
 // counted twice, nothing given back that was never taken.
 func TestNothingHoldsOrCountsAfterTheOutcome(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
-		again := func(e *Entry) { e.ID = newToken() }
+		again := func(e *ledger.Entry) { e.ID = newToken() }
 		ask := func(id schemas.RequestID, n int, units int64) {
-			j.add(event(id, schemas.KindDispatched, attempt(n), of("4922", units), names(hkd(100)), asks(ShareHold)))
+			j.add(event(id, schemas.KindDispatched, attempt(n), of("4922", units), names(hkd(100)), asks(ledger.ShareHold)))
 		}
 		ask("failed", 1, 60)
 		j.add(event("failed", schemas.KindFailed, of("4922", 60)))
 		ask("failed", 2, 60)
-		back := func(e *Entry) { e.Event.Reversal = &schemas.Reversal{Amount: *hkd(50), Total: *hkd(50)} }
+		back := func(e *ledger.Entry) { e.Event.Reversal = &schemas.Reversal{Amount: *hkd(50), Total: *hkd(50)} }
 		ask("succeeded", 1, 70)
 		j.add(event("succeeded", schemas.KindReversed, of("4922", 70), back)) // nothing has gone yet
 		j.add(event("succeeded", schemas.KindSucceeded, of("4922", 70)))
@@ -253,12 +256,12 @@ func TestNothingHoldsOrCountsAfterTheOutcome(t *testing.T) {
 // A refund in a currency that is not the payment's was asked for first, and failed, or was denied. That leaves nothing
 // behind: who names the captured amount then binds it, and it bounds the refunds.
 func TestFailedRefundLeavesNoCurrencyBehind(t *testing.T) {
-	dollars := func(e *Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
+	dollars := func(e *ledger.Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
 	guarded(t, func(j *memoryJournal) {
 		j.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 0), dollars))
 		j.add(event("a", schemas.KindFailed, of("4922", 0), dollars))
-		j.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), names(hkd(100)), asks(ShareHold)))
-		j.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 60), names(hkd(100)), asks(ShareHold)))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), names(hkd(100)), asks(ledger.ShareHold)))
+		j.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 60), names(hkd(100)), asks(ledger.ShareHold)))
 		j.add(event("d", schemas.KindDispatched, attempt(1), of("771", 0), dollars))
 	}, func(t *testing.T, s *system) {
 		look := s.look("4922")
@@ -275,15 +278,15 @@ func TestFailedRefundLeavesNoCurrencyBehind(t *testing.T) {
 // While a refund in a wrong currency is at work, one in the payment's own succeeds. It counts once the captured amount is
 // named, whatever became of the other.
 func TestEachCurrencyIsCountedByItself(t *testing.T) {
-	dollars := func(e *Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
+	dollars := func(e *ledger.Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
 	guarded(t, func(j *memoryJournal) {
 		j.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 0), dollars))
 		j.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60)))
 		j.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 10)))
 		j.add(event("b", schemas.KindSucceeded, of("4922", 60)))
 		j.add(event("a", schemas.KindFailed, of("4922", 0), dollars))
-		j.add(event("d", schemas.KindDispatched, attempt(1), of("4922", 40), names(hkd(100)), asks(ShareHold)))
-		j.add(event("e", schemas.KindDispatched, attempt(1), of("4922", 30), names(hkd(100)), asks(ShareHold)))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("4922", 40), names(hkd(100)), asks(ledger.ShareHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(1), of("4922", 30), names(hkd(100)), asks(ledger.ShareHold)))
 	}, func(t *testing.T, s *system) {
 		if look := s.look("4922"); look.Holds("d") || !look.Holds("e") {
 			t.Errorf("hold: %t, %t; want only the one that fits beside 60 refunded and 10 at work of 100", look.Holds("d"),
@@ -295,14 +298,14 @@ func TestEachCurrencyIsCountedByItself(t *testing.T) {
 // Amounts of another currency are never set against what was captured, and near the largest amount nothing overflows.
 func TestAmountsThatCannotBeAdded(t *testing.T) {
 	most := &schemas.Money{Micros: 9_223_372_036_854_770_000, Currency: "HKD"}
-	dollars := func(e *Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
-	large := func(e *Entry) { e.Event.Amount = most }
+	dollars := func(e *ledger.Entry) { e.Event.Amount = &schemas.Money{Micros: 1_000_000, Currency: "USD"} }
+	large := func(e *ledger.Entry) { e.Event.Amount = most }
 	guarded(t, func(j *memoryJournal) {
-		j.add(event("a", schemas.KindDispatched, attempt(1), of("mixed", 60), names(hkd(100)), asks(ShareHold)))
-		j.add(event("b", schemas.KindDispatched, attempt(1), of("mixed", 0), dollars, asks(ShareHold)))
+		j.add(event("a", schemas.KindDispatched, attempt(1), of("mixed", 60), names(hkd(100)), asks(ledger.ShareHold)))
+		j.add(event("b", schemas.KindDispatched, attempt(1), of("mixed", 0), dollars, asks(ledger.ShareHold)))
 		j.add(event("c", schemas.KindDispatched, attempt(1), of("mixed", 0), dollars))
-		j.add(event("d", schemas.KindDispatched, attempt(1), of("large", 0), large, names(most), asks(ShareHold)))
-		j.add(event("e", schemas.KindDispatched, attempt(1), of("large", 0), large, names(most), asks(ShareHold)))
+		j.add(event("d", schemas.KindDispatched, attempt(1), of("large", 0), large, names(most), asks(ledger.ShareHold)))
+		j.add(event("e", schemas.KindDispatched, attempt(1), of("large", 0), large, names(most), asks(ledger.ShareHold)))
 		j.add(event("f", schemas.KindDispatched, attempt(1), of("large", 0), large))
 		j.add(event("f", schemas.KindSucceeded, of("large", 0), large))
 		j.add(event("d", schemas.KindSucceeded, of("large", 0), large))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -59,7 +60,7 @@ func TestEachWaitEndsWithItsOwnEvent(t *testing.T) {
 			})
 		}
 		for i := range events {
-			journal.add(event(requestID(i), schemas.KindDispatched, attempt(1), of("4922", 5), names(hkd(100)), asks(ShareHold)))
+			journal.add(event(requestID(i), schemas.KindDispatched, attempt(1), of("4922", 5), names(hkd(100)), asks(ledger.ShareHold)))
 			if i%7 == 0 {
 				processes[0].applied(uint64(i + 1))
 			}
@@ -72,7 +73,7 @@ func TestEachWaitEndsWithItsOwnEvent(t *testing.T) {
 func TestWaitOutlivesTheLossOfRedis(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{Partitions: 3}).ready()
-		seq := s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
+		seq := s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ledger.ShareHold)))
 		done := s.waitedFor(patiently(t), seq+1)
 		eventually(t, "it waits", s.waits)
 		s.rebuilt(rdb)
@@ -81,7 +82,7 @@ func TestWaitOutlivesTheLossOfRedis(t *testing.T) {
 			t.Fatalf("the wait ended before its event was there: %v", err)
 		default:
 		}
-		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
+		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ledger.ShareHold)))
 		if err := <-done; err != nil {
 			t.Errorf("after the rebuild: %v", err)
 		}
@@ -95,7 +96,7 @@ func TestWaitOutlivesTheLossOfRedis(t *testing.T) {
 func TestWaitForWhatRedisLostAgain(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
-		first := s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
+		first := s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ledger.ShareHold)))
 		if !s.holds("a", first) {
 			t.Fatal("want the hold granted")
 		}
@@ -109,7 +110,7 @@ func TestWaitForWhatRedisLostAgain(t *testing.T) {
 		late := &system{t: t, store: store, journal: s.journal}
 		done := late.waitedFor(patiently(t), first+1)
 		eventually(t, "it waits", late.waits)
-		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
+		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ledger.ShareHold)))
 		startSystem(t, rdb, s.journal, Config{})
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -152,7 +153,7 @@ func TestWaitsEnd(t *testing.T) {
 func TestLookAtAPaymentFailsClosed(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
-		s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ShareHold)))
+		s.add(event("a", schemas.KindDispatched, attempt(1), of("4922", 60), asks(ledger.ShareHold)))
 		floor := s.store.gate.floorOf(0)
 		eventually(t, "the watch has seen it", func() bool { return s.store.gate.floorOf(0) > floor || floor > 0 })
 		s.stop() // nothing mends what follows

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"refundworker/idempotency/ledger"
 )
 
 // Journal is the event stream as the projection needs it. Implementations are safe for concurrent use.
@@ -21,7 +23,7 @@ type Journal interface {
 type Reader interface {
 	// Next waits up to wait for the next event and returns what is there then, at most limit. None within
 	// wait is no error.
-	Next(ctx context.Context, limit int, wait time.Duration) ([]Entry, error)
+	Next(ctx context.Context, limit int, wait time.Duration) ([]ledger.Entry, error)
 	// Stop ends the reading.
 	Stop()
 }

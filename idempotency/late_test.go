@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -52,7 +53,7 @@ func TestUnreadableEventIsNotPassedOver(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
 		last := s.add(event("a", schemas.KindDispatched, attempt(1)))
-		s.journal.add(Entry{ID: "a:returned"})
+		s.journal.add(ledger.Entry{ID: "a:returned"})
 		s.journal.add(event("b", schemas.KindFailed))
 		select {
 		case err := <-s.failed:
@@ -86,7 +87,7 @@ func TestIntentAfterItsOwnOutcomeHoldsNothing(t *testing.T) {
 		if next := intent("b", 1, settled); !s.holds("b", next) {
 			t.Error("the payment is not free for another refund")
 		}
-		together := []Entry{event("b", schemas.KindFailed, p), event("b", schemas.KindDispatched, attempt(2), p, asksHold(99))}
+		together := []ledger.Entry{event("b", schemas.KindFailed, p), event("b", schemas.KindDispatched, attempt(2), p, asksHold(99))}
 		var last uint64
 		for _, e := range together { // also when one batch brings both
 			last = s.journal.add(e)

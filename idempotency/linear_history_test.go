@@ -10,6 +10,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -93,7 +94,7 @@ func during(input any, w window) any {
 }
 
 // publish journals an event, unless its id is taken: that is the journal's fence.
-func (h *history) publish(e Entry) (uint64, bool) {
+func (h *history) publish(e ledger.Entry) (uint64, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if e.Event.Kind == schemas.KindParked {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -66,7 +67,7 @@ type releasing struct {
 // applying is the projection of one event: the n-th of its refund. It has no output.
 type applying struct {
 	n     int
-	entry Entry
+	entry ledger.Entry
 }
 
 // reading is Store.Read. Its output is a Record.
@@ -308,7 +309,7 @@ func (r register) apply(in applying) []register {
 
 // dispatch counts an attempt, and makes the lease last as long as its claim's: unless that very claim has released
 // since. Only the latest release is remembered for sure; an earlier one's lease may come back and cost a wait.
-func (r register) dispatch(intent Entry) []register {
+func (r register) dispatch(intent ledger.Entry) []register {
 	r.attempts = max(r.attempts, intent.Event.Attempt)
 	if r.state != StateParked && r.state != StateAcknowledged {
 		r.state, r.due = StateDispatched, 0

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -197,7 +198,7 @@ func (x *exchange) refund(i int) {
 }
 
 // elsewhere is the intent of a claim that this Redis knows nothing of any more.
-func elsewhere(c Claim, left time.Duration) Entry {
+func elsewhere(c Claim, left time.Duration) ledger.Entry {
 	c.Token, c.Until = newToken(), time.Now().Add(left)
 	return dispatched(c)
 }
@@ -306,7 +307,7 @@ func (c *leaseClient) work(claim Claim) {
 	}
 }
 
-func (c *leaseClient) publish(claim Claim, k schemas.Kind, set ...func(*Entry)) {
+func (c *leaseClient) publish(claim Claim, k schemas.Kind, set ...func(*ledger.Entry)) {
 	c.history.publish(event(claim.RequestID, k, append(set, owner(claim))...))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -138,7 +139,7 @@ type storedID struct {
 }
 
 // publish stores an event, unless one with its id was stored within the window.
-func (j *fencedJournal) publish(e Entry, previous uint64) (seq uint64, duplicate bool) {
+func (j *fencedJournal) publish(e ledger.Entry, previous uint64) (seq uint64, duplicate bool) {
 	if s, known := j.stored[e.Event.ID()]; known && time.Since(s.at) < knownIDs {
 		return s.seq, true
 	}

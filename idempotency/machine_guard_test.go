@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -17,7 +18,7 @@ import (
 // given, and once everything runs to quiet, each refund has its outcome or was refused.
 func TestMachineOfTheGuardRefundsNoPaymentTwice(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []HoldKind{ShareHold, SoleHold} {
+	for _, kind := range []ledger.HoldKind{ledger.ShareHold, ledger.SoleHold} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
@@ -54,7 +55,7 @@ func drawGuardRefunds(t *rapid.T) []guardRefund {
 // guardWorld is one journal, one Redis, one provider and two workers.
 type guardWorld struct {
 	*protocol
-	kind    HoldKind
+	kind    ledger.HoldKind
 	kept    guardRules
 	refunds []guardRefund
 	hands   []*guardWorker
@@ -66,7 +67,7 @@ type guardWorld struct {
 	refused map[schemas.RequestID]bool
 }
 
-func newGuardWorld(t fails, g *ground, kind HoldKind, refunds []guardRefund) *guardWorld {
+func newGuardWorld(t fails, g *ground, kind ledger.HoldKind, refunds []guardRefund) *guardWorld {
 	w := &guardWorld{protocol: newProtocol(t, g, looksUp, allRules), kind: kind, kept: allGuardRules, refunds: refunds,
 		moved: map[schemas.RequestID]int64{}, back: map[schemas.RequestID]int64{}, pending: map[schemas.RequestID]bool{},
 		refused: map[schemas.RequestID]bool{}}
@@ -191,8 +192,8 @@ func (w *guardWorld) reverse(r guardRefund) {
 }
 
 // about is an event of a refund.
-func (w *guardWorld) about(r guardRefund, kind schemas.Kind, set ...func(*Entry)) Entry {
-	return event(r.id, kind, append(set, func(e *Entry) {
+func (w *guardWorld) about(r guardRefund, kind schemas.Kind, set ...func(*ledger.Entry)) ledger.Entry {
+	return event(r.id, kind, append(set, func(e *ledger.Entry) {
 		e.Event.Amount, e.Event.Payment = &r.amount, &schemas.Payment{Reference: r.reference, Amount: r.captured}
 	})...)
 }
@@ -261,7 +262,7 @@ func (w *guardWorld) lookAt(t fails, store *Store, r guardRefund) (guardSeen, bo
 	if err != nil {
 		return guardSeen{}, false // nothing is known now
 	}
-	asked := Asked{ID: r.id, Amount: r.amount, Captured: r.captured, Sole: w.kind == SoleHold}
+	asked := Asked{ID: r.id, Amount: r.amount, Captured: r.captured, Sole: w.kind == ledger.SoleHold}
 	said := w.kept.fold(w.journal.entries[:look.At], time.Now()).payments[r.reference]
 	seen := guardSeen{at: look.At, holds: slices.Contains(said.holders, r.id), verdict: said.verdict(asked)}
 	if w.kept != allGuardRules {

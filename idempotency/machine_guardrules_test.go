@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -25,7 +26,7 @@ type guardRules struct {
 var allGuardRules = guardRules{true, true, true, true, true, true}
 
 // fold is what the journal says of payments by now while only these rules are kept.
-func (r guardRules) fold(entries []Entry, now time.Time) *modelFold {
+func (r guardRules) fold(entries []ledger.Entry, now time.Time) *modelFold {
 	f := foldModel(nil)
 	leases := map[schemas.RequestID]time.Time{}
 	forget := func(reference string, now time.Time) {
@@ -126,12 +127,12 @@ func (f *finding) Fatalf(format string, _ ...any) {
 
 var guardRuleTests = []struct {
 	name     string
-	kind     HoldKind
+	kind     ledger.HoldKind
 	amount   int64
 	drop     func(r *guardRules)
 	schedule func(t fails, w *guardWorld, h []*guardWorker)
 }{
-	{"the wait for the own intent", ShareHold, 6, func(r *guardRules) { r.wait = false },
+	{"the wait for the own intent", ledger.ShareHold, 6, func(r *guardRules) { r.wait = false },
 		func(t fails, w *guardWorld, h []*guardWorker) {
 			for i := range h { // both have looked before either intends
 				h[i].run(t, w.refunds[i], guardChoice{}, guardIntends)
@@ -140,7 +141,7 @@ var guardRuleTests = []struct {
 				h[i].run(t, w.refunds[i], guardChoice{effect: paid}, "")
 			}
 		}},
-	{"what others may still take", ShareHold, 6, func(r *guardRules) { r.countHolds = false },
+	{"what others may still take", ledger.ShareHold, 6, func(r *guardRules) { r.countHolds = false },
 		func(t fails, w *guardWorld, h []*guardWorker) {
 			for i := range h {
 				h[i].run(t, w.refunds[i], guardChoice{}, guardCalls)
@@ -150,20 +151,20 @@ var guardRuleTests = []struct {
 				h[i].run(t, w.refunds[i], guardChoice{effect: paid}, "")
 			}
 		}},
-	{"the hold in doubt", ShareHold, 6, func(r *guardRules) { r.keepDoubtful = false },
+	{"the hold in doubt", ledger.ShareHold, 6, func(r *guardRules) { r.keepDoubtful = false },
 		func(t fails, w *guardWorld, h []*guardWorker) {
 			h[0].runUp(t, w.refunds[0], guardChoice{effect: lostPaid})
 			w.pass(t, 2*time.Minute)
 			h[1].runUp(t, w.refunds[1], guardChoice{effect: paid})
 		}},
-	{"the hold while pending", ShareHold, 6, func(r *guardRules) { r.keepPending = false },
+	{"the hold while pending", ledger.ShareHold, 6, func(r *guardRules) { r.keepPending = false },
 		func(t fails, w *guardWorld, h []*guardWorker) {
 			h[0].runUp(t, w.refunds[0], guardChoice{effect: takenOn})
 			w.up(t)
 			h[1].runUp(t, w.refunds[1], guardChoice{effect: paid})
 			w.result(t, w.refunds[0], true)
 		}},
-	{"the hold while parked", ShareHold, 6, func(r *guardRules) { r.keepParked = false },
+	{"the hold while parked", ledger.ShareHold, 6, func(r *guardRules) { r.keepParked = false },
 		func(t fails, w *guardWorld, h []*guardWorker) {
 			h[0].runUp(t, w.refunds[0], guardChoice{effect: lostPaid})
 			w.pass(t, 2*time.Minute)
@@ -171,7 +172,7 @@ var guardRuleTests = []struct {
 			w.up(t)
 			h[1].runUp(t, w.refunds[1], guardChoice{effect: paid})
 		}},
-	{"the position that was looked at", SoleHold, 4, func(r *guardRules) { r.lookedAt = false },
+	{"the position that was looked at", ledger.SoleHold, 4, func(r *guardRules) { r.lookedAt = false },
 		func(t fails, w *guardWorld, h []*guardWorker) {
 			h[1].run(t, w.refunds[1], guardChoice{}, guardIntends)
 			h[0].runUp(t, w.refunds[0], guardChoice{effect: paid})

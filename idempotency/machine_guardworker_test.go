@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -37,7 +38,7 @@ type guardJob struct {
 	seen    guardSeen
 	paidOut int64 // what the provider says before the intent
 	intent  uint64
-	hold    HoldKind
+	hold    ledger.HoldKind
 	outcome schemas.Kind
 }
 
@@ -144,7 +145,7 @@ func (w *guardWorker) looks(t fails) {
 	case seen.verdict == Held:
 		w.release(t, Undone{})
 	case seen.verdict != Fits:
-		j.hold, j.outcome = NoHold, schemas.KindFailed
+		j.hold, j.outcome = ledger.NoHold, schemas.KindFailed
 	}
 }
 
@@ -156,7 +157,7 @@ func (w *guardWorker) intends(t fails) {
 		return
 	}
 	e := w.world.about(j.refund, schemas.KindDispatched, attempt(j.claim.Attempt), owner(j.claim), leaseUntil(j.claim.Until))
-	e.Hold = &Hold{Kind: j.hold, LookedAt: j.seen.at}
+	e.Hold = &ledger.Hold{Kind: j.hold, LookedAt: j.seen.at}
 	seq, duplicate := w.world.journal.publish(e, max(j.claim.Record.Last, j.claim.Told))
 	if duplicate && w.world.journal.entries[seq-1].Owner != j.claim.Token {
 		w.job = nil
@@ -203,7 +204,7 @@ func (w *guardWorker) calls(t fails, c guardChoice) {
 		w.job = nil
 		return
 	}
-	if now := w.world.gross(j.refund.reference); w.world.kind == SoleHold && now != j.paidOut {
+	if now := w.world.gross(j.refund.reference); w.world.kind == ledger.SoleHold && now != j.paidOut {
 		t.Fatalf("%s is called for on %d paid out, and by now it is %d", id, j.paidOut, now)
 	}
 	if w.world.moved[id] > 0 || w.world.pending[id] {

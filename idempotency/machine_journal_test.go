@@ -9,11 +9,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
 // add journals an event. The worker that wrote it, if one did, knows of it.
-func (m *claimMachine) add(t *rapid.T, e Entry) {
+func (m *claimMachine) add(t *rapid.T, e ledger.Entry) {
 	e.ID = "event-" + strconv.Itoa(len(m.journal.entries))
 	seq := m.journal.add(e)
 	if w := rapid.IntRange(-1, len(m.workers)-1).Draw(t, "written by"); w >= 0 {
@@ -100,7 +101,7 @@ func (m *claimMachine) leading(t *rapid.T) *claimWorker {
 }
 
 // unread is some of what is journalled behind where the projector stands; maybe none.
-func (m *claimMachine) unread(t *rapid.T, w *claimWorker) []Entry {
+func (m *claimMachine) unread(t *rapid.T, w *claimWorker) []ledger.Entry {
 	entries := m.journal.entries[w.spell.lowest():]
 	if len(entries) == 0 {
 		t.Skip("nothing to apply")
@@ -114,7 +115,7 @@ func (m *claimMachine) project(t *rapid.T) {
 	m.apply(t, w, m.unread(t, w))
 }
 
-func (m *claimMachine) apply(t *rapid.T, w *claimWorker, entries []Entry) {
+func (m *claimMachine) apply(t *rapid.T, w *claimWorker, entries []ledger.Entry) {
 	stand := w.spell.allStand(m.model)
 	w.spell.fold(m.model, entries, m.partition)
 	err := w.projector.project(context.Background(), entries)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -63,7 +64,7 @@ func (m *modelRedis) expire(now time.Time) {
 func (r modelRecord) settled() bool { return r.state.Outcome() }
 
 // fold takes in one event. It reports false for one that is ignored where it stands.
-func (r modelRecord) fold(e Entry) (modelRecord, bool) {
+func (r modelRecord) fold(e ledger.Entry) (modelRecord, bool) {
 	if e.Seq <= r.last {
 		return r, true
 	}
@@ -104,7 +105,7 @@ func (r modelRecord) fold(e Entry) (modelRecord, bool) {
 }
 
 // leases takes in what an event says about the lease of the claim that it was written under.
-func (r *modelRecord) leases(e Entry) {
+func (r *modelRecord) leases(e ledger.Entry) {
 	switch e.Event.Kind {
 	case schemas.KindDispatched:
 		if e.Owner == "" || e.Owner == r.released {

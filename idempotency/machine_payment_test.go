@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -33,7 +34,7 @@ type modelPace struct {
 	stopped, said bool
 }
 
-func foldModel(entries []Entry) *modelFold {
+func foldModel(entries []ledger.Entry) *modelFold {
 	f := &modelFold{refunds: map[schemas.RequestID]modelRecord{}, denied: map[schemas.RequestID]int{},
 		payments: map[string]modelPayment{}}
 	for _, e := range entries {
@@ -42,7 +43,7 @@ func foldModel(entries []Entry) *modelFold {
 	return f
 }
 
-func (f *modelFold) take(e Entry) {
+func (f *modelFold) take(e ledger.Entry) {
 	switch e.Event.Kind {
 	case schemas.KindRejected:
 		return
@@ -60,7 +61,7 @@ func (f *modelFold) take(e Entry) {
 	p.holders, p.shares = slices.Clone(p.holders), maps.Clone(p.shares)
 	switch kind := e.Event.Kind; {
 	case kind == schemas.KindDispatched:
-		if !p.grant(e, &f.pace) && e.Hold.Kind != NoHold {
+		if !p.grant(e, &f.pace) && e.Hold.Kind != ledger.NoHold {
 			f.denied[id]++
 		}
 	case kind == schemas.KindFailed && p.seen.IsZero():
@@ -77,7 +78,7 @@ func (f *modelFold) take(e Entry) {
 }
 
 // grant tells whether the refund has its hold once its intent is taken in.
-func (p *modelPayment) grant(e Entry, pace *modelPace) bool {
+func (p *modelPayment) grant(e ledger.Entry, pace *modelPace) bool {
 	id, amount, named := e.Event.RequestID, e.Event.Amount.Micros, e.Event.Payment.Amount
 	if named != nil && p.captured == 0 {
 		p.captured = named.Micros // the first command that names it binds it
@@ -86,9 +87,9 @@ func (p *modelPayment) grant(e Entry, pace *modelPace) bool {
 	case slices.Contains(p.holders, id):
 		return true
 	case e.Hold == nil: // called unasked
-	case e.Hold.Kind == NoHold, named != nil && named.Micros != p.captured, p.captured != 0 && p.taken()+amount > p.captured:
+	case e.Hold.Kind == ledger.NoHold, named != nil && named.Micros != p.captured, p.captured != 0 && p.taken()+amount > p.captured:
 		return false
-	case e.Hold.Kind == SoleHold && (len(p.holders) > 0 || p.ended > e.Hold.LookedAt):
+	case e.Hold.Kind == ledger.SoleHold && (len(p.holders) > 0 || p.ended > e.Hold.LookedAt):
 		return false
 	case e.Hold.Velocity != nil && !pace.lets(*e.Hold.Velocity):
 		return false
@@ -109,7 +110,7 @@ func (p *modelPayment) taken() int64 {
 	return sum
 }
 
-func (p *modelPayment) outcome(e Entry) {
+func (p *modelPayment) outcome(e ledger.Entry) {
 	id := e.Event.RequestID
 	p.holders = slices.DeleteFunc(p.holders, func(holder schemas.RequestID) bool { return holder == id })
 	delete(p.shares, id)
@@ -120,7 +121,7 @@ func (p *modelPayment) outcome(e Entry) {
 }
 
 // lets counts one more refund, unless that is more than the bound, which stops the provider.
-func (v *modelPace) lets(asked Pace) bool {
+func (v *modelPace) lets(asked ledger.Pace) bool {
 	switch {
 	case v.stopped:
 		return false

@@ -5,6 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -24,7 +25,7 @@ type modelBatch struct {
 type modelChange struct {
 	partition int
 	record    modelRecord
-	steps     []Entry
+	steps     []ledger.Entry
 	touched   bool
 	ended     time.Time
 }
@@ -70,7 +71,7 @@ func sequence(at modelPosition) uint64 {
 }
 
 // fold reads the records and takes the events in; nothing is stored yet.
-func (s *modelSpell) fold(m *modelRedis, entries []Entry, partition func(schemas.RequestID) int) {
+func (s *modelSpell) fold(m *modelRedis, entries []ledger.Entry, partition func(schemas.RequestID) int) {
 	s.folded = &modelBatch{to: entries[len(entries)-1].Seq, changes: map[schemas.RequestID]*modelChange{}}
 	for _, e := range entries {
 		id := e.Event.RequestID

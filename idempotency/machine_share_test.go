@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -31,10 +32,10 @@ func drawShares(t *rapid.T) map[schemas.RequestID]share {
 var machineCaptured = []*schemas.Money{nil, nil, hkd(10), hkd(10), hkd(10), hkd(6)}
 
 // machinePace is a bound that is passed soon.
-var machinePace = Pace{Bounds: []Bound{{Window: maxWindow, Count: 3}}}
+var machinePace = ledger.Pace{Bounds: []ledger.Bound{{Window: ledger.MaxWindow, Count: 3}}}
 
 // about puts an event on its refund's payment, and draws what an intent asks of it.
-func (m *claimMachine) about(t *rapid.T, e Entry) Entry {
+func (m *claimMachine) about(t *rapid.T, e ledger.Entry) ledger.Entry {
 	refund := m.shares[e.Event.RequestID]
 	e.Event.Amount = &schemas.Money{Micros: refund.micros, Currency: "HKD"}
 	e.Event.Payment = &schemas.Payment{Reference: refund.reference}
@@ -42,17 +43,17 @@ func (m *claimMachine) about(t *rapid.T, e Entry) Entry {
 		return e
 	}
 	e.Event.Payment.Amount = rapid.SampledFrom(machineCaptured).Draw(t, "captured")
-	kind := rapid.SampledFrom([]HoldKind{"", ShareHold, ShareHold, SoleHold, NoHold}).Draw(t, "hold")
+	kind := rapid.SampledFrom([]ledger.HoldKind{"", ledger.ShareHold, ledger.ShareHold, ledger.SoleHold, ledger.NoHold}).Draw(t, "hold")
 	if kind == "" {
 		return e
 	}
-	e.Hold = &Hold{Kind: kind}
-	if kind == SoleHold {
+	e.Hold = &ledger.Hold{Kind: kind}
+	if kind == ledger.SoleHold {
 		e.Hold.LookedAt = uint64(rapid.IntRange(0, len(m.journal.entries)).Draw(t, "looked at"))
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "pace") {
 	case 0:
-		e.Hold.Velocity = &Pace{Exempt: true}
+		e.Hold.Velocity = &ledger.Pace{Exempt: true}
 	case 1, 2:
 		e.Hold.Velocity = &machinePace
 	}
@@ -71,7 +72,7 @@ func (m *claimMachine) settleAny(t *rapid.T) {
 // brake journals a stop or a start of the provider, by the right number or another.
 func (m *claimMachine) brake(t *rapid.T) {
 	kind := rapid.SampledFrom([]schemas.Kind{schemas.KindStopped, schemas.KindStarted}).Draw(t, "kind")
-	m.add(t, Entry{Event: schemas.Event{Kind: kind, Provider: "bank", OccurredAt: time.Now().UTC(),
+	m.add(t, ledger.Entry{Event: schemas.Event{Kind: kind, Provider: "bank", OccurredAt: time.Now().UTC(),
 		N: rapid.IntRange(1, 3).Draw(t, "n")}})
 }
 
@@ -143,7 +144,7 @@ func (m *claimMachine) checkPayment(t *rapid.T, reference string, got stored, wa
 }
 
 func checkPace(t *rapid.T, got velocity, want modelPace) {
-	_, gone, _ := got.Windows[bound{"HKD", maxWindow}].within(time.Now(), maxWindow)
+	_, gone, _ := got.Windows[bound{"HKD", ledger.MaxWindow}].within(time.Now(), ledger.MaxWindow)
 	found := modelPace{stop: got.Stop, gone: gone, stopped: got.Since != 0, said: got.Said != 0}
 	if found != want {
 		t.Fatalf("the provider's pace is %+v, want %+v", found, want)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -38,15 +39,15 @@ func recordsAreSmall(t *testing.T, n int) {
 }
 
 // withoutPayment leaves an event that touches its refund's record alone.
-func withoutPayment(e Entry) Entry {
+func withoutPayment(e ledger.Entry) ledger.Entry {
 	e.Event.Payment = nil
 	return e
 }
 
 // guardedRefund has an intent ask for its share of what its command says was captured.
-func guardedRefund(e Entry) Entry {
+func guardedRefund(e ledger.Entry) ledger.Entry {
 	if e.Event.Kind == schemas.KindDispatched {
-		e.Event.Payment.Amount, e.Hold = hkd(100), &Hold{Kind: ShareHold}
+		e.Event.Payment.Amount, e.Hold = hkd(100), &ledger.Hold{Kind: ledger.ShareHold}
 	}
 	return e
 }
@@ -55,7 +56,7 @@ type recordSize struct{ settled, open int }
 
 // bytesPerRecord projects refunds into a real Redis of their own and divides the memory that it took: first as they
 // are dispatched with a lease, then as they have succeeded.
-func bytesPerRecord(t *testing.T, n int, as func(Entry) Entry) recordSize {
+func bytesPerRecord(t *testing.T, n int, as func(ledger.Entry) ledger.Entry) recordSize {
 	t.Helper()
 	rdb := realRedis(t)
 	journal := newMemoryJournal()
@@ -94,13 +95,13 @@ func (s *system) longApplied(seq uint64) {
 }
 
 // realistic is an event of a refund as workers write it.
-func realistic(i int, k schemas.Kind) Entry {
+func realistic(i int, k schemas.Kind) ledger.Entry {
 	id := schemas.RequestID(fmt.Sprintf("ord-%d:r1", 1_000_000+i))
 	now := time.Now().UTC()
 	command := schemas.Command{RequestID: id, Provider: "bbmsl-hk", RequestedAt: now,
 		Payment: schemas.Payment{Reference: strconv.Itoa(40_000_000 + i)},
 		Amount:  schemas.Money{Micros: int64(10_000_000 + 10_000*(i%1000)), Currency: "HKD"}}
-	e := Entry{Event: schemas.NewEvent(k, command, now), Trace: make([]byte, traceLen)}
+	e := ledger.Entry{Event: schemas.NewEvent(k, command, now), Trace: make([]byte, traceLen)}
 	for b := range e.Trace {
 		e.Trace[b] = byte(i >> (8 * (b % 4)) * (b + 7))
 	}

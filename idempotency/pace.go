@@ -7,75 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
-)
-
-// Pace is what a provider's refunds in one currency may come to, as an intent carries it.
-type Pace struct {
-	// Exempt is set for a refund that waited when an operator last let the provider go on: it is not counted.
-	Exempt bool
-	Bounds []Bound
-}
-
-// Bound is one bound on the refunds begun within any window of time.
-type Bound struct {
-	Window time.Duration
-	// Count and Micros bound how many refunds go ahead and what they come to; 0 does not.
-	Count  int
-	Micros int64
-	// DryRun only counts how often the bound would have been passed.
-	DryRun bool
-}
-
-// String is the form in which an intent carries it: each bound as milliseconds, count and micros, "~" before those of a
-// dry run; "-" for none.
-func (p Pace) String() string {
-	if p.Exempt || len(p.Bounds) == 0 {
-		return "-"
-	}
-	texts := make([]string, len(p.Bounds))
-	for i, b := range p.Bounds {
-		texts[i] = fmt.Sprintf("%d:%d:%d", b.Window.Milliseconds(), b.Count, b.Micros)
-		if b.DryRun {
-			texts[i] = "~" + texts[i]
-		}
-	}
-	return strings.Join(texts, ",")
-}
-
-// ParsePace reads what String wrote. It reports false for anything else.
-func ParsePace(text string) (Pace, bool) {
-	if text == "-" {
-		return Pace{Exempt: true}, true
-	}
-	var p Pace
-	for part := range strings.SplitSeq(text, ",") {
-		rest, dry := strings.CutPrefix(part, "~")
-		numbers := strings.Split(rest, ":")
-		if len(numbers) != 3 {
-			return Pace{}, false
-		}
-		var n [3]int64
-		for i, number := range numbers {
-			var err error
-			if n[i], err = strconv.ParseInt(number, 10, 64); err != nil || n[i] < 0 {
-				return Pace{}, false
-			}
-		}
-		window := time.Duration(n[0]) * time.Millisecond
-		if window < windowParts*time.Millisecond || window > maxWindow {
-			return Pace{}, false
-		}
-		p.Bounds = append(p.Bounds, Bound{Window: window, Count: int(n[1]), Micros: n[2], DryRun: dry})
-	}
-	return p, true
-}
-
-const (
-	// windowParts is how many parts a window has. It moves on by one of them at a time, so that it is never shorter than
-	// it should be, and at most one part longer.
-	windowParts = 60
-	maxWindow   = 366 * 24 * time.Hour
 )
 
 // velocity is what the journal says about how fast a provider's refunds go, and whether they may go on. It is the fold
@@ -129,7 +62,7 @@ type part struct {
 
 // partNumber is the number of the part that a time is in. Parts are whole milliseconds, rounded up.
 func partNumber(at time.Time, window time.Duration) int64 {
-	return at.UnixMilli() / ((window.Milliseconds() + windowParts - 1) / windowParts)
+	return at.UnixMilli() / ((window.Milliseconds() + ledger.WindowParts - 1) / ledger.WindowParts)
 }
 
 // within drops the parts that a window ending at a time has left behind, and sums the others. What a clock that was
@@ -137,7 +70,7 @@ func partNumber(at time.Time, window time.Duration) int64 {
 func (p parts) within(at time.Time, window time.Duration) (kept parts, count int, micros int64) {
 	now := partNumber(at, window)
 	for _, part := range p {
-		if part.Number < now-windowParts {
+		if part.Number < now-ledger.WindowParts {
 			continue
 		}
 		kept = append(kept, part)
@@ -159,7 +92,7 @@ func (p parts) add(at time.Time, window time.Duration, micros int64) parts {
 }
 
 // admit tells whether an intent may go ahead, and counts it. The first one that passes a bound stops the provider.
-func (v *velocity) admit(e Entry) bool {
+func (v *velocity) admit(e ledger.Entry) bool {
 	pace := e.Hold.Velocity
 	if pace == nil {
 		return true
@@ -200,7 +133,7 @@ func (v *velocity) admit(e Entry) bool {
 }
 
 // heard folds a stop or a start in.
-func (v *velocity) heard(e Entry) {
+func (v *velocity) heard(e ledger.Entry) {
 	v.Last = e.Seq
 	switch n := e.Event.N; {
 	case e.Event.Kind == schemas.KindStopped && (n > v.Stop || n == v.Stop && v.Said != 0):

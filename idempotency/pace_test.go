@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
 // paced is an intent of one unit of HKD stored at a time.
-func paced(at time.Time, pace *Pace, set ...func(*Entry)) Entry {
-	e := event("a", schemas.KindDispatched, of("4922", 1), func(e *Entry) {
-		e.Hold, e.Stored = &Hold{Kind: ShareHold, Velocity: pace}, at
+func paced(at time.Time, pace *ledger.Pace, set ...func(*ledger.Entry)) ledger.Entry {
+	e := event("a", schemas.KindDispatched, of("4922", 1), func(e *ledger.Entry) {
+		e.Hold, e.Stored = &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace}, at
 	})
 	for _, s := range set {
 		s(&e)
@@ -20,20 +21,20 @@ func paced(at time.Time, pace *Pace, set ...func(*Entry)) Entry {
 	return e
 }
 
-func worth(m schemas.Money) func(*Entry) { return func(e *Entry) { e.Event.Amount = &m } }
+func worth(m schemas.Money) func(*ledger.Entry) { return func(e *ledger.Entry) { e.Event.Amount = &m } }
 
-func braked(kind schemas.Kind, n int) Entry {
-	return Entry{Seq: 100, Stored: dayOne, Event: schemas.Event{Kind: kind, Provider: "bank", N: n, OccurredAt: dayOne}}
+func braked(kind schemas.Kind, n int) ledger.Entry {
+	return ledger.Entry{Seq: 100, Stored: dayOne, Event: schemas.Event{Kind: kind, Provider: "bank", N: n, OccurredAt: dayOne}}
 }
 
 // dayOne is a moment at which windows of a minute and of an hour begin a new part.
 var dayOne = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
 var (
-	twoAMinute   = Bound{Window: time.Minute, Count: 2}
-	tenAMinute   = Bound{Window: time.Minute, Micros: hkd(10).Micros}
-	threeAnHour  = Bound{Window: time.Hour, Count: 3}
-	onlyReported = Bound{Window: time.Minute, Count: 1, DryRun: true}
+	twoAMinute   = ledger.Bound{Window: time.Minute, Count: 2}
+	tenAMinute   = ledger.Bound{Window: time.Minute, Micros: hkd(10).Micros}
+	threeAnHour  = ledger.Bound{Window: time.Hour, Count: 3}
+	onlyReported = ledger.Bound{Window: time.Minute, Count: 1, DryRun: true}
 )
 
 // A bound is the most that goes ahead within any window: the next one stops the provider, and so do all that follow.
@@ -46,34 +47,34 @@ func TestBoundsOfAPace(t *testing.T) {
 	one, usd := *hkd(1), schemas.Money{Micros: 1_000_000, Currency: "USD"}
 	tests := []struct {
 		name   string
-		bounds []Bound
+		bounds []ledger.Bound
 		steps  []step
 	}{
-		{"so many", []Bound{twoAMinute}, []step{{0, one, true}, {0, one, true}, {0, one, false}, {time.Hour, one, false}}},
-		{"so much", []Bound{tenAMinute}, []step{{0, *hkd(4), true}, {0, *hkd(6), true}, {0, cents(1), false}}},
-		{"one that is too much by itself", []Bound{tenAMinute}, []step{{0, cents(10_01), false}}},
-		{"just inside the window", []Bound{twoAMinute}, []step{{0, one, true}, {999 * time.Millisecond, one, true},
+		{"so many", []ledger.Bound{twoAMinute}, []step{{0, one, true}, {0, one, true}, {0, one, false}, {time.Hour, one, false}}},
+		{"so much", []ledger.Bound{tenAMinute}, []step{{0, *hkd(4), true}, {0, *hkd(6), true}, {0, cents(1), false}}},
+		{"one that is too much by itself", []ledger.Bound{tenAMinute}, []step{{0, cents(10_01), false}}},
+		{"just inside the window", []ledger.Bound{twoAMinute}, []step{{0, one, true}, {999 * time.Millisecond, one, true},
 			{60*time.Second + 998*time.Millisecond, one, false}}},
-		{"a window after the last, and its sixtieth", []Bound{twoAMinute}, []step{{0, one, true}, {0, one, true},
+		{"a window after the last, and its sixtieth", []ledger.Bound{twoAMinute}, []step{{0, one, true}, {0, one, true},
 			{61 * time.Second, one, true}}},
-		{"never earlier than the window", []Bound{twoAMinute}, []step{{999 * time.Millisecond, one, true},
+		{"never earlier than the window", []ledger.Bound{twoAMinute}, []step{{999 * time.Millisecond, one, true},
 			{999 * time.Millisecond, one, true}, {60*time.Second + 998*time.Millisecond, one, false}}},
-		{"each leaves by itself", []Bound{twoAMinute}, []step{{0, one, true}, {30 * time.Second, one, true},
+		{"each leaves by itself", []ledger.Bound{twoAMinute}, []step{{0, one, true}, {30 * time.Second, one, true},
 			{61 * time.Second, one, true}, {62 * time.Second, one, false}}},
-		{"the shorter of two windows", []Bound{threeAnHour, twoAMinute}, []step{{0, one, true}, {0, one, true}, {0, one, false}}},
-		{"the longer of two windows", []Bound{twoAMinute, threeAnHour}, []step{{0, one, true}, {5 * time.Minute, one, true},
+		{"the shorter of two windows", []ledger.Bound{threeAnHour, twoAMinute}, []step{{0, one, true}, {0, one, true}, {0, one, false}}},
+		{"the longer of two windows", []ledger.Bound{twoAMinute, threeAnHour}, []step{{0, one, true}, {5 * time.Minute, one, true},
 			{10 * time.Minute, one, true}, {15 * time.Minute, one, false}}},
-		{"count and sum of one window", []Bound{twoAMinute, tenAMinute}, []step{{0, *hkd(9), true}, {0, *hkd(2), false}}},
-		{"each counted once", []Bound{twoAMinute, tenAMinute}, []step{{0, *hkd(5), true}, {0, *hkd(5), true}}},
-		{"each currency by itself", []Bound{twoAMinute}, []step{{0, one, true}, {0, one, true}, {0, usd, true}, {0, usd, true},
+		{"count and sum of one window", []ledger.Bound{twoAMinute, tenAMinute}, []step{{0, *hkd(9), true}, {0, *hkd(2), false}}},
+		{"each counted once", []ledger.Bound{twoAMinute, tenAMinute}, []step{{0, *hkd(5), true}, {0, *hkd(5), true}}},
+		{"each currency by itself", []ledger.Bound{twoAMinute}, []step{{0, one, true}, {0, one, true}, {0, usd, true}, {0, usd, true},
 			{0, usd, false}, {0, one, false}}},
-		{"a clock that was ahead", []Bound{twoAMinute}, []step{{time.Minute, one, true}, {0, one, true}, {0, one, false}}},
+		{"a clock that was ahead", []ledger.Bound{twoAMinute}, []step{{time.Minute, one, true}, {0, one, true}, {0, one, false}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var v velocity
 			for i, s := range test.steps {
-				e := paced(dayOne.Add(s.after), &Pace{Bounds: test.bounds}, worth(s.worth))
+				e := paced(dayOne.Add(s.after), &ledger.Pace{Bounds: test.bounds}, worth(s.worth))
 				e.Seq = uint64(i + 1)
 				v = readVelocity(v.text()) // as it is stored between any two
 				if got := v.admit(e); got != s.lets {
@@ -89,9 +90,9 @@ func TestBoundsOfAPace(t *testing.T) {
 func TestWindowsAreNeverTooShort(t *testing.T) {
 	for _, window := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour, time.Second, 7 * time.Second,
 		1019 * time.Millisecond, 119 * time.Second} {
-		pace := &Pace{Bounds: []Bound{{Window: window, Count: 1}}}
+		pace := &ledger.Pace{Bounds: []ledger.Bound{{Window: window, Count: 1}}}
 		longest := 61 * time.Duration(math.Ceil(float64(window.Milliseconds())/60)) * time.Millisecond
-		for _, begin := range []time.Duration{0, time.Millisecond, window/windowParts - time.Millisecond, window / 3} {
+		for _, begin := range []time.Duration{0, time.Millisecond, window/ledger.WindowParts - time.Millisecond, window / 3} {
 			at := dayOne.Add(begin)
 			for after, want := range map[time.Duration]bool{window - time.Millisecond: false, longest: true} {
 				var v velocity
@@ -109,7 +110,7 @@ func TestWindowsAreNeverTooShort(t *testing.T) {
 // A bound of a dry run is only reported, exempt refunds are not counted, and who asks for no pace is not held up.
 func TestWhatIsNotBounded(t *testing.T) {
 	var v velocity
-	dry, exempt := &Pace{Bounds: []Bound{onlyReported}}, &Pace{Exempt: true}
+	dry, exempt := &ledger.Pace{Bounds: []ledger.Bound{onlyReported}}, &ledger.Pace{Exempt: true}
 	for i := range 5 {
 		if !v.admit(paced(dayOne, dry)) || !v.admit(paced(dayOne, exempt)) || !v.admit(paced(dayOne, nil)) {
 			t.Fatalf("round %d: something is held up: %s", i, v.text())
@@ -125,10 +126,10 @@ func TestWhatIsNotBounded(t *testing.T) {
 // Passing a bound stops the provider at once. The event says so afterwards, and only a start that answers it lifts the
 // stop: once, by its number.
 func TestStopAndStart(t *testing.T) {
-	pace, exempt := &Pace{Bounds: []Bound{twoAMinute}}, &Pace{Exempt: true}
+	pace, exempt := &ledger.Pace{Bounds: []ledger.Bound{twoAMinute}}, &ledger.Pace{Exempt: true}
 	var v velocity
 	seq := uint64(0)
-	numbered := func(e *Entry) { seq++; e.Seq = seq }
+	numbered := func(e *ledger.Entry) { seq++; e.Seq = seq }
 	lets := func(want bool) {
 		t.Helper()
 		if got := v.admit(paced(dayOne, pace, numbered)); got != want {
@@ -189,12 +190,12 @@ func TestStopAndStart(t *testing.T) {
 }
 
 var paces = []struct {
-	pace Pace
+	pace ledger.Pace
 	text string
 }{
-	{Pace{Exempt: true}, "-"},
-	{Pace{Bounds: []Bound{twoAMinute}}, "60000:2:0"},
-	{Pace{Bounds: []Bound{tenAMinute, {Window: time.Hour, Count: 5, Micros: 7, DryRun: true}}},
+	{ledger.Pace{Exempt: true}, "-"},
+	{ledger.Pace{Bounds: []ledger.Bound{twoAMinute}}, "60000:2:0"},
+	{ledger.Pace{Bounds: []ledger.Bound{tenAMinute, {Window: time.Hour, Count: 5, Micros: 7, DryRun: true}}},
 		"60000:0:10000000,~3600000:5:7"},
 }
 
@@ -203,14 +204,14 @@ func TestPaceTravelsAsText(t *testing.T) {
 		if got := test.pace.String(); got != test.text {
 			t.Errorf("%+v is written %q, want %q", test.pace, got, test.text)
 		}
-		got, ok := ParsePace(test.text)
+		got, ok := ledger.ParsePace(test.text)
 		if !ok || got.Exempt != test.pace.Exempt || !slices.Equal(got.Bounds, test.pace.Bounds) {
 			t.Errorf("%q is read as %+v, %t; want %+v", test.text, got, ok, test.pace)
 		}
 	}
 	for _, text := range []string{"", " ", "60000", "60000:2", "60000:2:0:1", "60000:2:0,", ",60000:2:0", "60000:-1:0",
 		"60000:1:-1", "-60000:1:1", "59:1:1", "31622400001:1:1", "60000:a:0", "~", "~~60000:1:0", "60000:99999999999999999999:0", "--"} {
-		if got, ok := ParsePace(text); ok {
+		if got, ok := ledger.ParsePace(text); ok {
 			t.Errorf("%q is read as %+v, want a refusal", text, got)
 		}
 	}
@@ -223,11 +224,11 @@ func FuzzParsePace(f *testing.F) {
 	}
 	f.Add("~60000:1:9223372036854775807")
 	f.Fuzz(func(t *testing.T, text string) {
-		pace, ok := ParsePace(text)
+		pace, ok := ledger.ParsePace(text)
 		if !ok {
 			return
 		}
-		again, ok := ParsePace(pace.String())
+		again, ok := ledger.ParsePace(pace.String())
 		if !ok || again.Exempt != pace.Exempt || !slices.Equal(again.Bounds, pace.Bounds) {
 			t.Errorf("%q is read as %+v, written %q and read as %+v, %t", text, pace, pace.String(), again, ok)
 		}

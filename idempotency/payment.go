@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -29,30 +30,6 @@ type hold struct {
 	id     schemas.RequestID
 	amount schemas.Money
 	since  uint64
-}
-
-// HoldKind says what an intent asks of its payment.
-type HoldKind string
-
-// Kinds of holds.
-const (
-	// ShareHold asks for the refund's amount out of what was captured.
-	ShareHold HoldKind = "share"
-	// SoleHold asks, besides, that no other refund of the payment is at work.
-	SoleHold HoldKind = "sole"
-	// NoHold asks for nothing: no call follows the intent, which only takes the attempt's number.
-	NoHold HoldKind = "none"
-)
-
-// Hold is what an intent asks of its payment. No call is made before it is granted. An intent without one is not
-// guarded: its call follows at once, so it takes its share unasked.
-type Hold struct {
-	Kind HoldKind
-	// LookedAt is, for a sole hold, the journal position as of which the payment was looked at before the intent: what
-	// was seen then must still stand.
-	LookedAt uint64
-	// Velocity is what the provider's refunds may come to; nil when they are not bounded.
-	Velocity *Pace
 }
 
 // Verdict says what a payment has left for a refund.
@@ -128,9 +105,9 @@ func plus(a, b int64) int64 {
 
 // intend folds an intent in: it may be the first to name what was captured, and gets its hold where there is room and
 // the provider's pace allows it.
-func (p payment) intend(e Entry, pace func() bool) payment {
+func (p payment) intend(e ledger.Entry, pace func() bool) payment {
 	asked := Asked{ID: e.Event.RequestID, Amount: *e.Event.Amount, Captured: e.Event.Payment.Amount,
-		Sole: e.Hold != nil && e.Hold.Kind == SoleHold}
+		Sole: e.Hold != nil && e.Hold.Kind == ledger.SoleHold}
 	if p.Captured.Currency == "" && asked.Captured != nil {
 		p.Captured = *asked.Captured
 	}
@@ -139,7 +116,7 @@ func (p payment) intend(e Entry, pace func() bool) payment {
 	}
 	switch {
 	case e.Hold == nil: // it is called whatever stands here
-	case e.Hold.Kind == NoHold, p.judge(asked) != Fits, asked.Sole && p.Ended > e.Hold.LookedAt, !pace():
+	case e.Hold.Kind == ledger.NoHold, p.judge(asked) != Fits, asked.Sole && p.Ended > e.Hold.LookedAt, !pace():
 		return p
 	}
 	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, asked.Amount, e.Seq})
@@ -147,7 +124,7 @@ func (p payment) intend(e Entry, pace func() bool) payment {
 }
 
 // end folds an outcome in.
-func (p payment) end(e Entry) payment {
+func (p payment) end(e ledger.Entry) payment {
 	p.Holds = slices.DeleteFunc(slices.Clone(p.Holds), func(h hold) bool { return h.id == e.Event.RequestID })
 	p.Ended = e.Seq
 	if e.Event.Kind == schemas.KindFailed {
@@ -162,7 +139,7 @@ func (p payment) end(e Entry) payment {
 
 // reverse gives back what a reversal took back. It never gives back more than was counted: what is older may have
 // aged out.
-func (p payment) reverse(e Entry) payment {
+func (p payment) reverse(e ledger.Entry) payment {
 	p.Ended = e.Seq
 	if r := e.Event.Reversal; r != nil {
 		p = p.refund(r.Amount.Currency, max(sum(p.Refunded, r.Amount.Currency)-r.Amount.Micros, 0))
@@ -183,7 +160,7 @@ func (p payment) holds(id schemas.RequestID) bool {
 
 // apply folds one event that is legal for its refund; pace tells whether the provider's lets an intent go ahead that the
 // payment has room for. It reports whether anything changed.
-func (p payment) apply(e Entry, pace func() bool) (payment, bool) {
+func (p payment) apply(e ledger.Entry, pace func() bool) (payment, bool) {
 	kind := e.Event.Kind
 	if e.Seq <= p.Last || kind == schemas.KindFailed && p.Last == 0 {
 		return p, false
@@ -201,7 +178,7 @@ func (p payment) apply(e Entry, pace func() bool) (payment, bool) {
 }
 
 // touchesPayment tells whether an event may change its payment.
-func touchesPayment(e Entry) bool {
+func touchesPayment(e ledger.Entry) bool {
 	kind := e.Event.Kind
 	return e.Event.Payment != nil && (kind.Outcome() || kind == schemas.KindReversed ||
 		kind == schemas.KindDispatched && e.Event.Amount != nil)

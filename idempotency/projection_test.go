@@ -8,11 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
 // anyEvent is a random event of one of a few refunds; many are illegal where they fall.
-func anyEvent(r *rand.Rand) Entry {
+func anyEvent(r *rand.Rand) ledger.Entry {
 	kinds := []schemas.Kind{schemas.KindDispatched, schemas.KindDeferred, schemas.KindAcknowledged, schemas.KindParked,
 		schemas.KindResumed, schemas.KindSucceeded, schemas.KindCancelled, schemas.KindFailed, schemas.KindReversed,
 		schemas.KindRejected}
@@ -25,7 +26,7 @@ func anyEvent(r *rand.Rand) Entry {
 }
 
 // foldOf is what the projection must equal: the plain fold of the journal.
-func foldOf(entries []Entry) map[schemas.RequestID]Record {
+func foldOf(entries []ledger.Entry) map[schemas.RequestID]Record {
 	records := map[schemas.RequestID]Record{}
 	for _, e := range entries {
 		if e.Event.Kind != schemas.KindRejected {

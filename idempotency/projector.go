@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"refundworker/idempotency/ledger"
+
 	"github.com/redis/go-redis/v9"
 )
 
@@ -212,7 +214,7 @@ func (p *Projector) where(partition int) string {
 	return p.store.posKey(partition)
 }
 
-func (p *Projector) project(ctx context.Context, entries []Entry) error {
+func (p *Projector) project(ctx context.Context, entries []ledger.Entry) error {
 	if err := p.unbroken(ctx, entries); err != nil {
 		return err
 	}
@@ -241,7 +243,7 @@ func (p *Projector) project(ctx context.Context, entries []Entry) error {
 
 // fold makes of the entries what is to be stored. What was read is worth nothing once any partition has lost what it was
 // left with, though only that one refuses the write.
-func (p *Projector) fold(ctx context.Context, entries []Entry) (*batch, error) {
+func (p *Projector) fold(ctx context.Context, entries []ledger.Entry) (*batch, error) {
 	b, err := p.store.fold(ctx, p.left, entries)
 	if err == nil && len(p.left) > 1 {
 		err = p.stand(ctx)
@@ -269,7 +271,7 @@ func (p *Projector) stand(ctx context.Context) error {
 
 // unbroken tells whether the entries follow what was applied, and one another, without a gap, and can all be
 // read: an outcome that is passed over would be paid again. Only the oldest may be missing, for they age out.
-func (p *Projector) unbroken(ctx context.Context, entries []Entry) error {
+func (p *Projector) unbroken(ctx context.Context, entries []ledger.Entry) error {
 	next := p.lowest().Seq + 1
 	for _, e := range entries {
 		if e.Seq != next {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -53,23 +54,6 @@ func (s State) Kind() schemas.Kind {
 // ParkedAgain is how long a parked refund waits before it is journalled as parked again.
 const ParkedAgain = 7 * 24 * time.Hour
 
-// Entry is one stored event as the projection needs it.
-type Entry struct {
-	// Seq is the stream sequence and ID the event id, which is its message id.
-	Seq uint64
-	ID  string
-	// Stored is when the stream stored it, by the server's clock.
-	Stored time.Time
-	// Event is the decoded body. A zero Kind marks an event that could not be read; projecting stops there.
-	Event schemas.Event
-	// Owner is the token of the claim under which the event was written; empty when there was none.
-	Owner string
-	// Hold is what a dispatched event asks of its payment; nil when it asks for nothing and takes its share all the same.
-	Hold *Hold
-	// Trace is the trace context as 25 bytes: trace id, span id, flags; nil when there is none.
-	Trace []byte
-}
-
 // Record is what the journal says about one refund. It is the fold of its events and nothing else.
 type Record struct {
 	Fingerprint schemas.Fingerprint
@@ -98,7 +82,7 @@ func (r Record) InDoubt() bool { return r.Attempts > r.Clean }
 // Apply folds one event into the record. It reports false, and returns the record unchanged, when the event
 // is not legal here (such as anything but reversed after an outcome). An event at or below Last was applied
 // before and changes nothing.
-func (r Record) Apply(e Entry) (Record, bool) {
+func (r Record) Apply(e ledger.Entry) (Record, bool) {
 	if e.Seq <= r.Last {
 		return r, true
 	}
@@ -131,7 +115,7 @@ func (r Record) legal(k schemas.Kind) bool {
 	return known && !r.State.Settled()
 }
 
-func (r *Record) first(e Entry) {
+func (r *Record) first(e ledger.Entry) {
 	if fp, err := schemas.ParseFingerprint(e.Event.Fingerprint); err == nil {
 		r.Fingerprint = fp
 	}

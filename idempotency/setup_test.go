@@ -14,6 +14,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -22,7 +23,7 @@ type memoryJournal struct {
 	mu      sync.Mutex
 	created time.Time
 	first   uint64
-	entries []Entry // entries[i] has sequence first+i
+	entries []ledger.Entry // entries[i] has sequence first+i
 	grown   chan struct{}
 	gone    bool
 }
@@ -32,7 +33,7 @@ func newMemoryJournal() *memoryJournal {
 }
 
 // add stores an event and returns its sequence.
-func (j *memoryJournal) add(e Entry) uint64 {
+func (j *memoryJournal) add(e ledger.Entry) uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e.Seq = j.first + uint64(len(j.entries))
@@ -75,7 +76,7 @@ type memoryReader struct {
 	next    uint64
 }
 
-func (r *memoryReader) Next(ctx context.Context, limit int, wait time.Duration) ([]Entry, error) {
+func (r *memoryReader) Next(ctx context.Context, limit int, wait time.Duration) ([]ledger.Entry, error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -214,7 +215,7 @@ func (s *system) applied(seq uint64) {
 }
 
 // add journals an event and waits until it is applied.
-func (s *system) add(e Entry) uint64 {
+func (s *system) add(e ledger.Entry) uint64 {
 	s.t.Helper()
 	seq := s.journal.add(e)
 	s.applied(seq)
@@ -249,28 +250,28 @@ func commandOf(id schemas.RequestID) schemas.Command {
 }
 
 // event is an entry of a kind; set changes it before it is returned.
-func event(id schemas.RequestID, k schemas.Kind, set ...func(*Entry)) Entry {
-	e := Entry{Event: schemas.NewEvent(k, commandOf(id), time.Now().UTC())}
+func event(id schemas.RequestID, k schemas.Kind, set ...func(*ledger.Entry)) ledger.Entry {
+	e := ledger.Entry{Event: schemas.NewEvent(k, commandOf(id), time.Now().UTC())}
 	for _, s := range set {
 		s(&e)
 	}
 	return e
 }
 
-func attempt(n int) func(*Entry) { return func(e *Entry) { e.Event.Attempt = n } }
-func number(n int) func(*Entry)  { return func(e *Entry) { e.Event.N = n } }
-func owner(c Claim) func(*Entry) { return func(e *Entry) { e.Owner = c.Token } }
+func attempt(n int) func(*ledger.Entry) { return func(e *ledger.Entry) { e.Event.Attempt = n } }
+func number(n int) func(*ledger.Entry)  { return func(e *ledger.Entry) { e.Event.N = n } }
+func owner(c Claim) func(*ledger.Entry) { return func(e *ledger.Entry) { e.Owner = c.Token } }
 
-func leaseUntil(at time.Time) func(*Entry) {
-	return func(e *Entry) { e.Event.LeaseUntil = &at }
+func leaseUntil(at time.Time) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { e.Event.LeaseUntil = &at }
 }
 
-func notBefore(at time.Time) func(*Entry) {
-	return func(e *Entry) { e.Event.NotBefore = &at }
+func notBefore(at time.Time) func(*ledger.Entry) {
+	return func(e *ledger.Entry) { e.Event.NotBefore = &at }
 }
 
 // dispatched is the intent of a claim.
-func dispatched(c Claim) Entry {
+func dispatched(c Claim) ledger.Entry {
 	return event(c.RequestID, schemas.KindDispatched, attempt(c.Attempt), owner(c), leaseUntil(c.Until))
 }
 

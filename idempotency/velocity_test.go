@@ -6,15 +6,16 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
 // runaway journals intents of so many refunds, each of a payment of its own, from a number on.
-func (s *system) runaway(from, n int, pace *Pace) {
+func (s *system) runaway(from, n int, pace *ledger.Pace) {
 	for i := range n {
 		id := requestID(from + i)
 		s.journal.add(event(id, schemas.KindDispatched, attempt(1), of(string(id), 1),
-			func(e *Entry) { e.Hold = &Hold{Kind: ShareHold, Velocity: pace} }))
+			func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace} }))
 	}
 }
 
@@ -42,7 +43,7 @@ func (s *system) velocity() VelocityLook {
 }
 
 func (s *system) brake(kind schemas.Kind, n int) {
-	s.journal.add(Entry{Event: schemas.Event{Kind: kind, Provider: "bank", OccurredAt: time.Now().UTC(), N: n}})
+	s.journal.add(ledger.Entry{Event: schemas.Event{Kind: kind, Provider: "bank", OccurredAt: time.Now().UTC(), N: n}})
 }
 
 // A caller runs away. Exactly as many refunds go ahead as the bound says, the first ones of the journal, and the same
@@ -50,7 +51,7 @@ func (s *system) brake(kind schemas.Kind, n int) {
 // waited go ahead uncounted, and others as many as before.
 func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 	const bound, crowd = 40, 120
-	pace := &Pace{Bounds: []Bound{{Window: time.Hour, Count: bound}}}
+	pace := &ledger.Pace{Bounds: []ledger.Bound{{Window: time.Hour, Count: bound}}}
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{Partitions: 3}).ready()
 		s.runaway(0, bound/2, pace)
@@ -69,7 +70,9 @@ func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 		s.brake(schemas.KindStopped, 1)
 		s.brake(schemas.KindStarted, 1)
 		waited := event(requestID(crowd-1), schemas.KindDispatched, attempt(2), of(string(requestID(crowd-1)), 1),
-			func(e *Entry) { e.Hold = &Hold{Kind: ShareHold, Velocity: &Pace{Exempt: true}} })
+			func(e *ledger.Entry) {
+				e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Velocity: &ledger.Pace{Exempt: true}}
+			})
 		s.journal.add(waited)
 		s.runaway(crowd, crowd, pace)
 		for round := range 2 {
@@ -90,18 +93,18 @@ func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 // A refund that holds its share already is not counted again, however often it is tried; one that gets none, for its
 // payment has no room or no call follows, is not counted at all.
 func TestOnlyWhatGoesAheadIsCounted(t *testing.T) {
-	pace := &Pace{Bounds: []Bound{{Window: time.Hour, Count: 100}}}
-	hold := func(kind HoldKind) func(*Entry) {
-		return func(e *Entry) { e.Hold = &Hold{Kind: kind, Velocity: pace} }
+	pace := &ledger.Pace{Bounds: []ledger.Bound{{Window: time.Hour, Count: 100}}}
+	hold := func(kind ledger.HoldKind) func(*ledger.Entry) {
+		return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: kind, Velocity: pace} }
 	}
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{Partitions: 3}).ready()
 		for n := range 5 {
-			s.journal.add(event("a", schemas.KindDispatched, attempt(n+1), of("4922", 60), names(hkd(100)), hold(ShareHold)))
+			s.journal.add(event("a", schemas.KindDispatched, attempt(n+1), of("4922", 60), names(hkd(100)), hold(ledger.ShareHold)))
 		}
-		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), hold(ShareHold)))
-		s.journal.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 10), hold(NoHold)))
-		s.journal.add(event("d", schemas.KindDispatched, attempt(1), of("4922", 10), hold(SoleHold)))
+		s.journal.add(event("b", schemas.KindDispatched, attempt(1), of("4922", 60), hold(ledger.ShareHold)))
+		s.journal.add(event("c", schemas.KindDispatched, attempt(1), of("4922", 10), hold(ledger.NoHold)))
+		s.journal.add(event("d", schemas.KindDispatched, attempt(1), of("4922", 10), hold(ledger.SoleHold)))
 		for round := range 2 {
 			want := WindowLook{Currency: "HKD", Window: time.Hour, Count: 1, Micros: hkd(60).Micros}
 			if got := s.velocity(); len(got.Windows) != 1 || got.Windows[0] != want {

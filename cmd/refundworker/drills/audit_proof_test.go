@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
 )
@@ -20,7 +21,7 @@ func good() audit {
 	for i, kind := range []schemas.Kind{schemas.KindDispatched, schemas.KindSucceeded} {
 		e := schemas.NewEvent(kind, c, time.Unix(1_800_000_001, 0).UTC())
 		e.Attempt = 1
-		j := journalled{Entry: idempotency.Entry{Seq: uint64(i + 1), ID: e.ID(), Event: e}, previous: uint64(i)}
+		j := journalled{Entry: ledger.Entry{Seq: uint64(i + 1), ID: e.ID(), Event: e}, previous: uint64(i)}
 		a.journal = append(a.journal, j)
 		record, _ = record.Apply(j.Entry)
 	}

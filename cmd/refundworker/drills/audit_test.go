@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
 )
@@ -29,7 +30,7 @@ type audit struct {
 
 // journalled is one stored event, and the sequence of its refund's event before, as it says.
 type journalled struct {
-	idempotency.Entry
+	ledger.Entry
 	previous uint64
 }
 

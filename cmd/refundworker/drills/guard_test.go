@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
 )
@@ -190,7 +190,7 @@ func (c *contest) judge() {
 func (c *contest) cashier(journal []journalled) (back map[string][]int64, refused int) {
 	c.t.Helper()
 	back = map[string][]int64{}
-	foreseen := map[string]idempotency.Entry{}
+	foreseen := map[string]ledger.Entry{}
 	for _, e := range journal {
 		if !e.Event.Kind.Outcome() {
 			continue

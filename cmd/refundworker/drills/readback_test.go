@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -126,7 +127,7 @@ func (d *drill) readEvent(msg jetstream.Msg) journalled {
 	if h.Get(schemas.HeaderEventID) != h.Get(schemas.HeaderMsgID) {
 		d.t.Errorf("event %d: id %q and message id %q differ", meta.Sequence.Stream, h.Get(schemas.HeaderEventID), h.Get(schemas.HeaderMsgID))
 	}
-	out := journalled{Entry: idempotency.Entry{Seq: meta.Sequence.Stream, ID: h.Get(schemas.HeaderEventID), Event: e,
+	out := journalled{Entry: ledger.Entry{Seq: meta.Sequence.Stream, ID: h.Get(schemas.HeaderEventID), Event: e,
 		Owner: h.Get(schemas.HeaderOwner)}}
 	if parts := strings.Split(h.Get(schemas.HeaderTraceParent), "-"); len(parts) == 4 {
 		out.Trace, _ = hex.DecodeString(parts[1] + parts[2] + parts[3])
