@@ -31,8 +31,8 @@ func (p *processor) lookAhead(ctx context.Context, d *delivery) func() error {
 func (p *processor) sole() bool { return p.caps.Concurrent != providers.Unbounded }
 
 // asked is the refund as its payment is asked for it.
-func (p *processor) asked(d *delivery) idempotency.Asked {
-	return idempotency.Asked{ID: d.command.RequestID, Amount: d.command.Amount, Captured: d.command.Payment.Amount,
+func (p *processor) asked(d *delivery) ledger.Asked {
+	return ledger.Asked{ID: d.command.RequestID, Amount: d.command.Amount, Captured: d.command.Payment.Amount,
 		Sole: p.sole()}
 }
 
@@ -56,13 +56,13 @@ func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (Decision, b
 		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
 	once := p.caps.Concurrent == providers.OneEver && d.payment.Once() && !d.payment.Holds(d.command.RequestID)
-	if verdict == idempotency.Fits && !once {
+	if verdict == ledger.Fits && !once {
 		return Decision{}, false
 	}
 	if err := p.stillUnsettled(ctx, d, d.payment); err != nil {
 		return Decision{Release: Abandon, Then: Later, Delay: scheduleFloor, Round: d.round, Detail: err.Error()}, true
 	}
-	if once && verdict != idempotency.Contradicts {
+	if once && verdict != ledger.Contradicts {
 		return decideRefunded(p.situation(d)), true
 	}
 	return decideNoRoom(p.situation(d), verdict), true
@@ -70,9 +70,9 @@ func (p *processor) lookAtPayment(ctx context.Context, d *delivery) (Decision, b
 
 // judge asks what the payment has left for the refund. The refund is what its first intent said: another captured amount
 // in a later copy of its command says nothing.
-func (p *processor) judge(ctx context.Context, d *delivery) (idempotency.Verdict, error) {
+func (p *processor) judge(ctx context.Context, d *delivery) (ledger.Verdict, error) {
 	verdict := d.payment.Judge(p.asked(d))
-	if verdict != idempotency.Contradicts || d.claim.Answer == idempotency.Fresh {
+	if verdict != ledger.Contradicts || d.claim.Answer == idempotency.Fresh {
 		return verdict, nil
 	}
 	if err := p.readHistory(ctx, d); err != nil {
@@ -118,9 +118,9 @@ func (p *processor) denied(ctx context.Context, d *delivery, look idempotency.Pa
 	switch {
 	case !s.clean():
 		return s.undoHeld("the payment has no room while an attempt is in doubt")
-	case verdict == idempotency.Exceeds, verdict == idempotency.Contradicts:
+	case verdict == ledger.Exceeds, verdict == ledger.Contradicts:
 		return exceeds(verdict)
-	case verdict == idempotency.Held:
+	case verdict == ledger.Held:
 		return s.undoHeld("another refund of the payment was first")
 	}
 	if p.stopped(ctx) {
@@ -175,12 +175,12 @@ var errPaymentLost = errors.New("the payment's hold is not there to be read")
 var errEnded = errors.New("a refund of the payment just ended")
 
 // decideNoRoom turns a look at the payment into what becomes of the refund, before anything is journalled for it.
-func decideNoRoom(s situation, v idempotency.Verdict) Decision {
+func decideNoRoom(s situation, v ledger.Verdict) Decision {
 	switch {
-	case v == idempotency.Held, !s.clean():
+	case v == ledger.Held, !s.clean():
 		return Decision{Release: Abandon, Then: Later, Delay: heldDelay(s), Round: heldRound(s),
 			Detail: "another refund of the payment is at work"}
-	case v == idempotency.Contradicts && s.claim.Answer == idempotency.Fresh:
+	case v == ledger.Contradicts && s.claim.Answer == idempotency.Fresh:
 		return refuse(schemas.ReasonInvalid, []schemas.Problem{{Pointer: "/payment/amount",
 			Rule: "must be the captured amount that the payment's first command named"}})
 	}
@@ -188,10 +188,10 @@ func decideNoRoom(s situation, v idempotency.Verdict) Decision {
 }
 
 // exceeds fails a refund that the payment has no room for. A smaller one may fit.
-func exceeds(v idempotency.Verdict) Decision {
+func exceeds(v ledger.Verdict) Decision {
 	d := Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonExceedsRemaining, FoundBy: schemas.FoundByCall, Then: Ack,
 		Detail: "the payment's captured amount leaves less than this refund"}
-	if v == idempotency.Contradicts {
+	if v == ledger.Contradicts {
 		d.Detail = "the command names another captured amount than the payment's first command did"
 	}
 	return d
@@ -200,7 +200,7 @@ func exceeds(v idempotency.Verdict) Decision {
 // decideRefunded settles a refund of a payment that takes one ever and has had it.
 func decideRefunded(s situation) Decision {
 	if !s.clean() {
-		return decideNoRoom(s, idempotency.Held)
+		return decideNoRoom(s, ledger.Held)
 	}
 	return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonAlreadyRefunded, FoundBy: schemas.FoundByCall, Then: Ack,
 		Detail: "a refund of the payment has succeeded, and the provider takes no other"}

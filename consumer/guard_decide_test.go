@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -15,23 +16,23 @@ func TestDecideNoRoom(t *testing.T) {
 		name    string
 		answer  idempotency.Answer
 		cleared bool
-		verdict idempotency.Verdict
+		verdict ledger.Verdict
 		kind    schemas.Kind
 		reason  schemas.Reason
 		release Release
 		then    Disposition
 	}{
-		{"held", idempotency.Fresh, false, idempotency.Held, "", "", Abandon, Later},
-		{"held, after attempts that did nothing", idempotency.Retry, false, idempotency.Held, "", "", Abandon, Later},
-		{"no room", idempotency.Fresh, false, idempotency.Exceeds, schemas.KindFailed, exceeding, Keep, Ack},
-		{"no room, after attempts that did nothing", idempotency.Retry, false, idempotency.Exceeds, schemas.KindFailed, exceeding, Keep, Ack},
-		{"no room, and a lookup found nothing", idempotency.Doubt, true, idempotency.Exceeds, schemas.KindFailed, exceeding, Keep, Ack},
-		{"no room, in doubt", idempotency.Doubt, false, idempotency.Exceeds, "", "", Abandon, Later},
-		{"another captured amount", idempotency.Fresh, false, idempotency.Contradicts, schemas.KindRejected, schemas.ReasonInvalid,
+		{"held", idempotency.Fresh, false, ledger.Held, "", "", Abandon, Later},
+		{"held, after attempts that did nothing", idempotency.Retry, false, ledger.Held, "", "", Abandon, Later},
+		{"no room", idempotency.Fresh, false, ledger.Exceeds, schemas.KindFailed, exceeding, Keep, Ack},
+		{"no room, after attempts that did nothing", idempotency.Retry, false, ledger.Exceeds, schemas.KindFailed, exceeding, Keep, Ack},
+		{"no room, and a lookup found nothing", idempotency.Doubt, true, ledger.Exceeds, schemas.KindFailed, exceeding, Keep, Ack},
+		{"no room, in doubt", idempotency.Doubt, false, ledger.Exceeds, "", "", Abandon, Later},
+		{"another captured amount", idempotency.Fresh, false, ledger.Contradicts, schemas.KindRejected, schemas.ReasonInvalid,
 			Abandon, Terminate},
-		{"another captured amount, journalled already", idempotency.Retry, false, idempotency.Contradicts, schemas.KindFailed,
+		{"another captured amount, journalled already", idempotency.Retry, false, ledger.Contradicts, schemas.KindFailed,
 			exceeding, Keep, Ack},
-		{"another captured amount, in doubt", idempotency.Doubt, false, idempotency.Contradicts, "", "", Abandon, Later},
+		{"another captured amount, in doubt", idempotency.Doubt, false, ledger.Contradicts, "", "", Abandon, Later},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -116,8 +116,8 @@ func TestIllegalEventsSayNothingInARebuild(t *testing.T) {
 		if look.Holds("a") {
 			t.Error("an intent after the refund's outcome holds")
 		}
-		for units, want := range map[int64]Verdict{40: Fits, 41: Exceeds} {
-			if got := look.Judge(Asked{ID: "next", Amount: *hkd(units)}); got != want {
+		for units, want := range map[int64]ledger.Verdict{40: ledger.Fits, 41: ledger.Exceeds} {
+			if got := look.Judge(ledger.Asked{ID: "next", Amount: *hkd(units)}); got != want {
 				t.Errorf("%d beside 60 of 100: %s, want %s", units, got, want)
 			}
 		}

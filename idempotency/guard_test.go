@@ -93,22 +93,22 @@ func TestWhatBecomesOfAHold(t *testing.T) {
 		name  string
 		after []schemas.Kind
 		holds bool
-		other Verdict
+		other ledger.Verdict
 	}{
-		{"in doubt", nil, true, Held},
-		{"pending", []schemas.Kind{schemas.KindAcknowledged}, true, Held},
-		{"deferred", []schemas.Kind{schemas.KindDeferred}, true, Held},
-		{"parked", []schemas.Kind{schemas.KindParked}, true, Held},
-		{"resumed", []schemas.Kind{schemas.KindParked, schemas.KindResumed}, true, Held},
-		{"tried again", []schemas.Kind{schemas.KindDeferred, schemas.KindDispatched}, true, Held},
-		{"failed", []schemas.Kind{schemas.KindFailed}, false, Fits},
-		{"parked and failed", []schemas.Kind{schemas.KindParked, schemas.KindFailed}, false, Fits},
-		{"succeeded", []schemas.Kind{schemas.KindSucceeded}, false, Exceeds},
-		{"cancelled", []schemas.Kind{schemas.KindCancelled}, false, Exceeds},
-		{"pending and succeeded", []schemas.Kind{schemas.KindAcknowledged, schemas.KindSucceeded}, false, Exceeds},
-		{"reversed by 9", []schemas.Kind{schemas.KindSucceeded, schemas.KindReversed}, false, Exceeds},
-		{"reversed by 18", []schemas.Kind{schemas.KindSucceeded, schemas.KindReversed, schemas.KindReversed}, false, Fits},
-		{"rejected", []schemas.Kind{schemas.KindRejected}, true, Held},
+		{"in doubt", nil, true, ledger.Held},
+		{"pending", []schemas.Kind{schemas.KindAcknowledged}, true, ledger.Held},
+		{"deferred", []schemas.Kind{schemas.KindDeferred}, true, ledger.Held},
+		{"parked", []schemas.Kind{schemas.KindParked}, true, ledger.Held},
+		{"resumed", []schemas.Kind{schemas.KindParked, schemas.KindResumed}, true, ledger.Held},
+		{"tried again", []schemas.Kind{schemas.KindDeferred, schemas.KindDispatched}, true, ledger.Held},
+		{"failed", []schemas.Kind{schemas.KindFailed}, false, ledger.Fits},
+		{"parked and failed", []schemas.Kind{schemas.KindParked, schemas.KindFailed}, false, ledger.Fits},
+		{"succeeded", []schemas.Kind{schemas.KindSucceeded}, false, ledger.Exceeds},
+		{"cancelled", []schemas.Kind{schemas.KindCancelled}, false, ledger.Exceeds},
+		{"pending and succeeded", []schemas.Kind{schemas.KindAcknowledged, schemas.KindSucceeded}, false, ledger.Exceeds},
+		{"reversed by 9", []schemas.Kind{schemas.KindSucceeded, schemas.KindReversed}, false, ledger.Exceeds},
+		{"reversed by 18", []schemas.Kind{schemas.KindSucceeded, schemas.KindReversed, schemas.KindReversed}, false, ledger.Fits},
+		{"rejected", []schemas.Kind{schemas.KindRejected}, true, ledger.Held},
 	}
 	id := func(i int) schemas.RequestID { return requestID(i) }
 	guarded(t, func(j *memoryJournal) {
@@ -127,11 +127,11 @@ func TestWhatBecomesOfAHold(t *testing.T) {
 			if got := look.Holds(id(i)); got != test.holds {
 				t.Errorf("%s: holds %t, want %t", test.name, got, test.holds)
 			}
-			if got := look.Judge(Asked{ID: "other", Amount: *hkd(50), Captured: hkd(100)}); got != test.other {
+			if got := look.Judge(ledger.Asked{ID: "other", Amount: *hkd(50), Captured: hkd(100)}); got != test.other {
 				t.Errorf("%s: another refund %s, want %s", test.name, got, test.other)
 			}
-			if got := look.Judge(Asked{ID: "other", Amount: *hkd(40), Captured: hkd(100)}); got != Fits {
-				t.Errorf("%s: another refund that fits beside it %s, want %s", test.name, got, Fits)
+			if got := look.Judge(ledger.Asked{ID: "other", Amount: *hkd(40), Captured: hkd(100)}); got != ledger.Fits {
+				t.Errorf("%s: another refund that fits beside it %s, want %s", test.name, got, ledger.Fits)
 			}
 		}
 	})
@@ -156,9 +156,9 @@ func TestFirstCapturedAmountBinds(t *testing.T) {
 				t.Errorf("%s holds: %t, want %t", id, got, want)
 			}
 		}
-		for named, want := range map[*schemas.Money]Verdict{hkd(90): Contradicts, hkd(100): Fits, nil: Fits,
-			{Micros: 100_000_000, Currency: "USD"}: Contradicts} {
-			if got := look.Judge(Asked{ID: "next", Amount: *hkd(10), Captured: named}); got != want {
+		for named, want := range map[*schemas.Money]ledger.Verdict{hkd(90): ledger.Contradicts, hkd(100): ledger.Fits, nil: ledger.Fits,
+			{Micros: 100_000_000, Currency: "USD"}: ledger.Contradicts} {
+			if got := look.Judge(ledger.Asked{ID: "next", Amount: *hkd(10), Captured: named}); got != want {
 				t.Errorf("naming %v: %s, want %s", named, got, want)
 			}
 		}
@@ -245,8 +245,8 @@ func TestNothingHoldsOrCountsAfterTheOutcome(t *testing.T) {
 		if look.Holds("failed") || look.Holds("succeeded") {
 			t.Errorf("failed holds: %t, succeeded holds: %t; want neither", look.Holds("failed"), look.Holds("succeeded"))
 		}
-		for units, want := range map[int64]Verdict{30: Fits, 31: Exceeds} {
-			if got := look.Judge(Asked{ID: "next", Amount: *hkd(units)}); got != want {
+		for units, want := range map[int64]ledger.Verdict{30: ledger.Fits, 31: ledger.Exceeds} {
+			if got := look.Judge(ledger.Asked{ID: "next", Amount: *hkd(units)}); got != want {
 				t.Errorf("%d beside 70 of 100: %s, want %s", units, got, want)
 			}
 		}
@@ -269,8 +269,8 @@ func TestFailedRefundLeavesNoCurrencyBehind(t *testing.T) {
 			t.Errorf("captured is %v, %t, hold: %t, %t; want 100 captured and the first refund alone", captured, known,
 				look.Holds("b"), look.Holds("c"))
 		}
-		if got := s.look("771").Judge(Asked{ID: "e", Amount: *hkd(60), Captured: hkd(100)}); got != Fits {
-			t.Errorf("HKD named as captured beside a dollar at work: %s, want %s", got, Fits)
+		if got := s.look("771").Judge(ledger.Asked{ID: "e", Amount: *hkd(60), Captured: hkd(100)}); got != ledger.Fits {
+			t.Errorf("HKD named as captured beside a dollar at work: %s, want %s", got, ledger.Fits)
 		}
 	})
 }
@@ -315,17 +315,17 @@ func TestAmountsThatCannotBeAdded(t *testing.T) {
 			t.Errorf("hold: %t, %t, %t; want the first, and the one that did not ask", mixed.Holds("a"), mixed.Holds("b"),
 				mixed.Holds("c"))
 		}
-		if got := mixed.Judge(Asked{ID: "next", Amount: *hkd(40)}); got != Fits {
-			t.Errorf("40 beside 60 of 100 and a dollar: %s, want %s", got, Fits)
+		if got := mixed.Judge(ledger.Asked{ID: "next", Amount: *hkd(40)}); got != ledger.Fits {
+			t.Errorf("40 beside 60 of 100 and a dollar: %s, want %s", got, ledger.Fits)
 		}
-		if got := mixed.Judge(Asked{ID: "next", Amount: schemas.Money{Micros: 1, Currency: "USD"}}); got != Exceeds {
-			t.Errorf("dollars out of HKD: %s, want %s", got, Exceeds)
+		if got := mixed.Judge(ledger.Asked{ID: "next", Amount: schemas.Money{Micros: 1, Currency: "USD"}}); got != ledger.Exceeds {
+			t.Errorf("dollars out of HKD: %s, want %s", got, ledger.Exceeds)
 		}
 		if large.Holds("e") {
 			t.Error("the largest amount is granted twice")
 		}
-		if got := large.Judge(Asked{ID: "next", Amount: cents(1)}); got != Exceeds {
-			t.Errorf("a cent beside twice the largest amount: %s, want %s", got, Exceeds)
+		if got := large.Judge(ledger.Asked{ID: "next", Amount: cents(1)}); got != ledger.Exceeds {
+			t.Errorf("a cent beside twice the largest amount: %s, want %s", got, ledger.Exceeds)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -42,7 +43,7 @@ func (l PaymentLook) Granted(id schemas.RequestID, seq uint64) bool {
 }
 
 // Judge says what the payment has left for a refund.
-func (l PaymentLook) Judge(a Asked) Verdict { return l.seen.judge(a) }
+func (l PaymentLook) Judge(a ledger.Asked) ledger.Verdict { return l.seen.judge(a) }
 
 // LookPayment tells what a payment has left. It answers ErrNotReady when the projection is not there, or was further on
 // before. One round trip, shared with claims.

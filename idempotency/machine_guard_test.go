@@ -262,7 +262,7 @@ func (w *guardWorld) lookAt(t fails, store *Store, r guardRefund) (guardSeen, bo
 	if err != nil {
 		return guardSeen{}, false // nothing is known now
 	}
-	asked := Asked{ID: r.id, Amount: r.amount, Captured: r.captured, Sole: w.kind == ledger.SoleHold}
+	asked := ledger.Asked{ID: r.id, Amount: r.amount, Captured: r.captured, Sole: w.kind == ledger.SoleHold}
 	said := w.kept.fold(w.journal.entries[:look.At], time.Now()).payments[r.reference]
 	seen := guardSeen{at: look.At, holds: slices.Contains(said.holders, r.id), verdict: said.verdict(asked)}
 	if w.kept != allGuardRules {

@@ -71,18 +71,18 @@ func (f *modelFold) drop(reference string, lost func(schemas.RequestID) bool) {
 }
 
 // verdict is what a payment has left for a refund.
-func (p modelPayment) verdict(a Asked) Verdict {
+func (p modelPayment) verdict(a ledger.Asked) ledger.Verdict {
 	switch {
 	case slices.Contains(p.holders, a.ID):
-		return Fits
+		return ledger.Fits
 	case p.captured != 0 && a.Captured.Micros != p.captured:
-		return Contradicts
+		return ledger.Contradicts
 	case p.captured != 0 && p.refunded+a.Amount.Micros > p.captured:
-		return Exceeds
+		return ledger.Exceeds
 	case p.captured != 0 && p.taken()+a.Amount.Micros > p.captured, a.Sole && len(p.holders) > 0:
-		return Held
+		return ledger.Held
 	}
-	return Fits
+	return ledger.Fits
 }
 
 // Each rule of the guard is needed: there is a schedule of two refunds of 6 on a payment of 10 in which it is refunded by

@@ -46,7 +46,7 @@ type guardJob struct {
 type guardSeen struct {
 	at      uint64
 	holds   bool
-	verdict Verdict
+	verdict ledger.Verdict
 }
 
 // takenOn is an answer that says: the result comes later.
@@ -139,12 +139,12 @@ func (w *guardWorker) looks(t fails) {
 	}
 	j.seen, j.paidOut, j.step, j.hold = seen, w.world.gross(j.refund.reference), guardIntends, w.world.kind
 	switch {
-	case seen.verdict == Contradicts && j.claim.Answer == Fresh:
+	case seen.verdict == ledger.Contradicts && j.claim.Answer == Fresh:
 		w.world.refused[j.refund.id] = true
 		w.release(t, Undone{})
-	case seen.verdict == Held:
+	case seen.verdict == ledger.Held:
 		w.release(t, Undone{})
-	case seen.verdict != Fits:
+	case seen.verdict != ledger.Fits:
 		j.hold, j.outcome = ledger.NoHold, schemas.KindFailed
 	}
 }
@@ -183,7 +183,7 @@ func (w *guardWorker) waits(t fails) {
 		j.step = guardCalls
 	case w.settledSince(): // its hold went with its outcome
 		w.job = nil
-	case seen.verdict == Exceeds || seen.verdict == Contradicts:
+	case seen.verdict == ledger.Exceeds || seen.verdict == ledger.Contradicts:
 		j.step, j.outcome = guardRecords, schemas.KindFailed
 	default:
 		w.release(t, Undone{Clean: j.clean, Pause: time.Second, Last: j.intent})

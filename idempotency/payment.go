@@ -32,36 +32,11 @@ type hold struct {
 	since  uint64
 }
 
-// Verdict says what a payment has left for a refund.
-type Verdict string
-
-// Verdicts.
-const (
-	// Fits: there is room, or the refund has its hold already.
-	Fits Verdict = "fits"
-	// Held: there would be room, but for other refunds that are at work.
-	Held Verdict = "held"
-	// Exceeds: there is no room, whatever becomes of the refunds that are at work.
-	Exceeds Verdict = "exceeds"
-	// Contradicts: another captured amount was named before.
-	Contradicts Verdict = "contradicts"
-)
-
-// Asked is a refund as its payment is asked for it.
-type Asked struct {
-	ID     schemas.RequestID
-	Amount schemas.Money
-	// Captured is the captured amount that the refund's command names; nil when it names none.
-	Captured *schemas.Money
-	// Sole is set where only one refund of a payment may run.
-	Sole bool
-}
-
 // judge is the guard's one rule, for the fold and for whoever looks before asking. What the payment's refunds in another
 // currency come to says nothing about what was captured.
-func (p payment) judge(a Asked) Verdict {
+func (p payment) judge(a ledger.Asked) ledger.Verdict {
 	if p.holds(a.ID) {
-		return Fits
+		return ledger.Fits
 	}
 	if captured := p.Captured; captured.Currency != "" {
 		refunded, others := sum(p.Refunded, captured.Currency), int64(0)
@@ -72,17 +47,17 @@ func (p payment) judge(a Asked) Verdict {
 		}
 		switch {
 		case a.Captured != nil && *a.Captured != captured:
-			return Contradicts
+			return ledger.Contradicts
 		case a.Amount.Currency != captured.Currency || plus(refunded, a.Amount.Micros) > captured.Micros:
-			return Exceeds
+			return ledger.Exceeds
 		case plus(plus(refunded, others), a.Amount.Micros) > captured.Micros:
-			return Held
+			return ledger.Held
 		}
 	}
 	if a.Sole && len(p.Holds) > 0 {
-		return Held
+		return ledger.Held
 	}
-	return Fits
+	return ledger.Fits
 }
 
 // sum is what amounts of one currency come to, of which there is one entry at most.
@@ -106,7 +81,7 @@ func plus(a, b int64) int64 {
 // intend folds an intent in: it may be the first to name what was captured, and gets its hold where there is room and
 // the provider's pace allows it.
 func (p payment) intend(e ledger.Entry, pace func() bool) payment {
-	asked := Asked{ID: e.Event.RequestID, Amount: *e.Event.Amount, Captured: e.Event.Payment.Amount,
+	asked := ledger.Asked{ID: e.Event.RequestID, Amount: *e.Event.Amount, Captured: e.Event.Payment.Amount,
 		Sole: e.Hold != nil && e.Hold.Kind == ledger.SoleHold}
 	if p.Captured.Currency == "" && asked.Captured != nil {
 		p.Captured = *asked.Captured
@@ -116,7 +91,7 @@ func (p payment) intend(e ledger.Entry, pace func() bool) payment {
 	}
 	switch {
 	case e.Hold == nil: // it is called whatever stands here
-	case e.Hold.Kind == ledger.NoHold, p.judge(asked) != Fits, asked.Sole && p.Ended > e.Hold.LookedAt, !pace():
+	case e.Hold.Kind == ledger.NoHold, p.judge(asked) != ledger.Fits, asked.Sole && p.Ended > e.Hold.LookedAt, !pace():
 		return p
 	}
 	p.Holds = append(slices.Clip(p.Holds), hold{asked.ID, asked.Amount, e.Seq})

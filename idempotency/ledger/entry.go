@@ -40,9 +40,40 @@ const (
 // guarded: its call follows at once, so it takes its share unasked.
 type Hold struct {
 	Kind HoldKind
+	// Rules is the version of the guard's rules by which it is to be judged.
+	Rules int
 	// LookedAt is, for a sole hold, the journal position as of which the payment was looked at before the intent: what
 	// was seen then must still stand.
 	LookedAt uint64
 	// Velocity is what the provider's refunds may come to; nil when they are not bounded.
 	Velocity *Pace
+}
+
+// GuardRules is the version of the rules by which a payment's holds are granted. Whoever does not know the version of an
+// intent cannot tell whether it was granted.
+const GuardRules = 1
+
+// Verdict says what a payment has left for a refund.
+type Verdict string
+
+// Verdicts.
+const (
+	// Fits: there is room, or the refund has its hold already.
+	Fits Verdict = "fits"
+	// Held: there would be room, but for other refunds that are at work.
+	Held Verdict = "held"
+	// Exceeds: there is no room, whatever becomes of the refunds that are at work.
+	Exceeds Verdict = "exceeds"
+	// Contradicts: another captured amount was named before.
+	Contradicts Verdict = "contradicts"
+)
+
+// Asked is a refund as its payment is asked for it.
+type Asked struct {
+	ID     schemas.RequestID
+	Amount schemas.Money
+	// Captured is the captured amount that the refund's command names; nil when it names none.
+	Captured *schemas.Money
+	// Sole is set where only one refund of a payment may run.
+	Sole bool
 }

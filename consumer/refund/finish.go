@@ -1,0 +1,165 @@
+package refund
+
+import (
+	"time"
+
+	"refundworker/idempotency/ledger"
+	"refundworker/schemas"
+)
+
+// Ending says how a delivery ended.
+type Ending struct {
+	// Decision is what was decided last, and Became what really became of the message.
+	Decision Decision
+	Became   Disposition
+	// Stored is set when the decision's event is in the journal.
+	Stored bool
+	// Contradicted is set when the journal says otherwise, for good. Nothing was overwritten.
+	Contradicted bool
+	// Trouble says what could not be done, in words.
+	Trouble string
+}
+
+// finish does what was decided: journal, release, dispose, in this order. Each step is safe to repeat, so whatever fails
+// gives the delivery back. It reports false when somebody else stored something first: everything is decided anew.
+func (r *run) finish(d Decision) (Ending, bool) {
+	ending := Ending{Decision: d}
+	switch d.Kind {
+	case "":
+	case schemas.KindRejected:
+		if err := r.Log.Note(r.rejection(r.Command, r.BodyHash, d)); err != nil {
+			return r.giveBack(giveBack, err), true
+		}
+		ending.Stored = true
+	default:
+		switch r.record(r.refund, r.event(d), r.deadline) {
+		case recorded:
+			ending.Stored = true
+		case overtaken:
+			return ending, false
+		case known:
+			ending.Decision = Decision{Then: Ack, Detail: "the outcome is journalled"}
+		case contradicted:
+			ending.Contradicted = true
+			ending.Decision = Decision{Then: Terminate, Reason: schemas.ReasonContradiction,
+				Detail: "the journal has another outcome than " + string(d.Kind)}
+		case unrecorded: // an attempt in doubt, or one more reason to ask
+			ending.Decision = later(scheduleFloor, r.Round, string(d.Kind)+" could not be journalled in time")
+		}
+	}
+	return r.dispose(ending), true
+}
+
+// end ends a delivery about which there is nothing to journal.
+func (r *run) end(d Decision) Ending { return r.dispose(Ending{Decision: d}) }
+
+// dispose gives the lease back and ends the delivery.
+func (r *run) dispose(e Ending) Ending {
+	r.release(e.Decision)
+	d := e.Decision
+	var err error
+	switch e.Became = d.Then; d.Then {
+	case Ack:
+		err = r.Carrier.Ack()
+	case Later:
+		if d.Delay < scheduleFloor {
+			e.Became, err = Nak, r.Carrier.Nak(d.Delay)
+			break
+		}
+		var rival Decision
+		if rival, err = r.carryOn(d); rival.Kind != "" {
+			ending, _ := r.finish(rival)
+			return ending
+		}
+		if err == nil {
+			err = r.Carrier.Ack()
+		}
+	case Terminate:
+		if err = r.Carrier.Bury(d.Reason, d.Detail); err == nil {
+			err = r.Carrier.Term(d.Reason)
+		}
+	case Nak:
+		err = r.Carrier.Nak(d.Delay)
+	}
+	if err != nil {
+		back := r.giveBack(giveBack, err)
+		e.Became, e.Trouble = back.Became, back.Trouble
+	}
+	return e
+}
+
+// giveBack has the message come again. When even that fails, it comes again by itself.
+func (r *run) giveBack(delay time.Duration, cause error) Ending {
+	_ = r.Carrier.Nak(delay)
+	return Ending{Decision: Decision{Then: Nak, Delay: delay, Detail: cause.Error()}, Became: Nak, Trouble: cause.Error()}
+}
+
+// release gives the lease back where the decision says so. Past its deadline a worker does nothing more with a claim. A
+// release that fails costs the rest of the lease.
+func (r *run) release(d Decision) {
+	if d.Release == Keep || r.claim.Answer != Taken || !r.Clock.Now().Before(r.deadline) {
+		return
+	}
+	_ = r.Claims.Release(r.claim, d.Clean, d.Delay)
+}
+
+// carryOn stores the message that carries the refund on: one for each refund. Where a duplicate finds one that fires no
+// later, that one does: however many come, and when, they put nothing off. It returns what becomes of a command whose
+// requestId turned out to belong to another one.
+func (r *run) carryOn(d Decision) (Decision, error) {
+	for {
+		standing, err := r.Carrier.Standing()
+		if err != nil {
+			return Decision{}, err
+		}
+		now := r.Clock.Now()
+		s := Schedule{At: now.Add(d.Delay), Round: d.Round, Arrived: r.Arrived}
+		switch {
+		case standing == nil:
+		case standing.Fingerprint != r.Fingerprint:
+			theirs, err := r.ownedBy(*standing)
+			if err != nil {
+				return Decision{}, err
+			}
+			if theirs {
+				return conflict("the requestId belongs to a command with other content, which waits"), nil
+			}
+			if err := r.buryRival(*standing); err != nil {
+				return Decision{}, err
+			}
+			s.Replaces = standing.Seq
+		default:
+			first := standing.Arrived.Before(r.Arrived) // a later copy may differ in what the fingerprint leaves out
+			if first && !r.Scheduled && standing.Due.After(now) && !standing.Due.After(s.At) {
+				return Decision{}, nil
+			}
+			s.Replaces, s.KeepCopy = standing.Seq, first
+			if first {
+				s.Arrived = standing.Arrived
+			}
+		}
+		if err := r.Carrier.Schedule(s); err != ErrStale {
+			return Decision{}, err
+		}
+	}
+}
+
+// ownedBy reports whether the requestId belongs to the content of the message that stands: the chain's, or, while there
+// is none, the first that was to be carried on.
+func (r *run) ownedBy(standing Carried) (bool, error) {
+	chain, err := r.Log.Chain(r.Command.RequestID)
+	if err != nil {
+		return false, err
+	}
+	first := ledger.Fold(chain, 0).First
+	return first == nil || first.Fingerprint != r.Fingerprint.String(), nil
+}
+
+// buryRival rejects the command that waits under a requestId which the chain has given to the own content.
+func (r *run) buryRival(standing Carried) error {
+	d := conflict("the requestId belongs to a command with other content")
+	if err := r.Log.Note(r.rejection(standing.Command, standing.BodyHash, d)); err != nil {
+		return err
+	}
+	return r.Carrier.BuryStanding(standing, d.Reason, d.Detail)
+}

@@ -1,0 +1,224 @@
+package refund
+
+import (
+	"fmt"
+	"time"
+
+	"refundworker/idempotency/ledger"
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// Protocol is the life of a provider instance's refunds.
+type Protocol struct {
+	Rules
+	Ports
+}
+
+// Delivery is one delivery of a command that was accepted as such.
+type Delivery struct {
+	Command     schemas.Command
+	Fingerprint schemas.Fingerprint
+	// BodyHash is the hash of the command as it was published.
+	BodyHash [32]byte
+	// Scheduled is set when a schedule brought it, and Round counts the rounds without progress before it.
+	Scheduled bool
+	Round     int
+	// Arrived is when the command first came.
+	Arrived time.Time
+	// Spread, from 0 to 1, places delays within their jitter.
+	Spread float64
+}
+
+// run is one delivery in hand. All that it knows of the refund is what the chain said when it was last read.
+type run struct {
+	*Protocol
+	Delivery
+	claim Claim
+	// deadline is the end of the lease by the own clock, counted from before it was asked for.
+	deadline time.Time
+	refund   ledger.Refund
+	// own is the sequence of the own intent; 0 while there is none.
+	own uint64
+	// cleared is set once every attempt up to the head is known to have done nothing; untouched when none of them left.
+	cleared, untouched bool
+}
+
+// Work takes a delivery of a command from claim to end.
+func (p *Protocol) Work(d Delivery) Ending {
+	r := &run{Protocol: p, Delivery: d, deadline: p.Clock.Now().Add(p.lease())}
+	claim, err := p.Claims.Claim(d.Command.RequestID, d.Fingerprint, p.lease())
+	if err != nil {
+		return r.giveBack(notReady, err)
+	}
+	r.claim = claim
+	if decision, done := decideClaim(r.situation()); done {
+		return r.end(decision)
+	}
+	if claim.Head > 0 || claim.Answer == Conflict {
+		if err := r.read(); err != nil {
+			return r.end(abandon(unreadable, r.Round, err.Error()))
+		}
+	}
+	for {
+		decision, ok := r.next()
+		if ok {
+			if ending, ok := r.finish(decision); ok {
+				return ending
+			}
+		}
+		if !r.Clock.Now().Before(r.deadline) {
+			return r.end(later(scheduleFloor, r.Round, "others were first until the lease ended"))
+		}
+		if err := r.read(); err != nil {
+			return r.end(later(unreadable, r.Round, err.Error()))
+		}
+	}
+}
+
+// read reads the whole chain. Nothing that was learnt before survives it, least of all that nothing was found.
+func (r *run) read() error {
+	chain, err := r.Log.Chain(r.Command.RequestID)
+	if err != nil {
+		return err
+	}
+	r.refund = ledger.Fold(chain, r.claim.Clean)
+	r.own, r.cleared, r.untouched = 0, false, false
+	return nil
+}
+
+// next does what the chain asks for. It reports false when somebody else was first.
+func (r *run) next() (Decision, bool) {
+	s := r.situation()
+	if decision, done := decideState(s); done {
+		return decision, true
+	}
+	switch s.stand() {
+	case pending:
+		return r.followUp(), true
+	case doubt:
+		return r.resolve()
+	}
+	return r.attempt()
+}
+
+// resolve ends doubt where it can: no attempt got past the guard, a lookup is conclusive, or the key of the attempt in
+// doubt still makes repeating it harmless.
+func (r *run) resolve() (Decision, bool) {
+	if decision, done := r.askGuard(); done {
+		return decision, true
+	}
+	if r.untouched {
+		return r.attempt()
+	}
+	if decision, done := decideUnasked(r.situation()); done {
+		return decision, true
+	}
+	if !r.Capabilities.Lookup {
+		if decision, done := decideRepeat(r.situation()); done {
+			return decision, true
+		}
+		return r.attempt()
+	}
+	finding, asked, err := r.lookup(r.request())
+	if decision, done := decideFound(r.situationAt(asked), finding, err); done {
+		return decision, true
+	}
+	r.cleared = true
+	return r.attempt()
+}
+
+// askGuard finds out whether any attempt in doubt got its payment's hold: without one none was called for.
+func (r *run) askGuard() (Decision, bool) {
+	open := r.refund.Doubt()
+	if !guarded(open) {
+		return Decision{}, false
+	}
+	last := open[len(open)-1].Seq
+	grant, err := r.Payments.Await(r.asked(), last, r.lastCall())
+	if err != nil {
+		return abandon(scheduleFloor, r.Round, err.Error()), true
+	}
+	if grant.Since == 0 || grant.Since > last {
+		r.cleared, r.untouched = true, true
+	}
+	return Decision{}, false
+}
+
+// guarded reports whether every attempt asked for the payment's hold by the rules that are known here.
+func guarded(open []ledger.Intent) bool {
+	for _, i := range open {
+		if i.Hold == nil || i.Hold.Rules != ledger.GuardRules {
+			return false
+		}
+	}
+	return len(open) > 0
+}
+
+// followUp asks for the result of a refund that the provider took on, when its schedule says so.
+func (r *run) followUp() Decision {
+	s := r.situation()
+	switch {
+	case !r.Scheduled:
+		return s.wait("it is not time to ask", r.Round)
+	case !r.Capabilities.Lookup:
+		return decideUnfound(s, "the provider reports by notice")
+	}
+	request := r.request()
+	request.ProviderRefundID = r.refund.ProviderRefundID
+	finding, asked, err := r.lookup(request)
+	decision, _ := decideFound(r.situationAt(asked), finding, err)
+	return decision
+}
+
+// lookup returns, beside what was found, when it was asked.
+func (r *run) lookup(request providers.Request) (providers.Finding, time.Time, error) {
+	if err := r.Provider.Admit(1, r.lastCall()); err != nil {
+		return providers.Finding{}, r.Clock.Now(), err
+	}
+	asked := r.Clock.Now()
+	finding, err := r.Provider.Lookup(Call{Request: request, Until: asked.Add(r.Timeout)})
+	return finding, asked, err
+}
+
+// lastCall is when the last call may start that still ends inside the lease.
+func (r *run) lastCall() time.Time { return r.deadline.Add(-r.Timeout - callMargin) }
+
+// fits reports whether a call that starts now ends inside the lease.
+func (r *run) fits() bool { return r.Clock.Now().Before(r.lastCall()) }
+
+// asked is the refund as its payment is asked for it.
+func (r *run) asked() ledger.Asked {
+	return ledger.Asked{ID: r.Command.RequestID, Amount: r.Command.Amount, Captured: r.captured(),
+		Sole: r.Capabilities.Concurrent != providers.Unbounded}
+}
+
+// captured is what the refund's first event says was captured: a later copy of the command says nothing.
+func (r *run) captured() *schemas.Money {
+	if first := r.refund.First; first != nil && first.Payment != nil {
+		return first.Payment.Amount
+	}
+	return r.Command.Payment.Amount
+}
+
+// request is the refund as the adapter sees it. Attempts that surely did nothing do not count.
+func (r *run) request() providers.Request {
+	request := providers.Request{RequestID: r.Command.RequestID, Payment: r.Command.Payment, Amount: r.Command.Amount,
+		Options: r.Command.Options, RequestedAt: r.Command.RequestedAt, IdempotencyKey: r.key()}
+	if open := r.refund.Doubt(); len(open) > 0 && !r.untouched {
+		request.Attempt, request.Baseline = len(open), open[0].Baseline
+	}
+	return request
+}
+
+// key is the requestId, and another one after each "not now": a provider may replay an old refusal under an old key.
+// While an attempt is in doubt its own key stays, whatever was journalled since.
+func (r *run) key() string {
+	switch {
+	case len(r.refund.Doubt()) > 0 && !r.cleared:
+		return r.refund.Key
+	case r.refund.Deferrals == 0:
+		return string(r.Command.RequestID)
+	}
+	return fmt.Sprintf("%s:r%d", r.Command.RequestID, r.refund.Deferrals)
+}
