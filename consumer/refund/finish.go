@@ -3,7 +3,6 @@ package refund
 import (
 	"time"
 
-	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -66,9 +65,9 @@ func (r *run) dispose(e Ending) Ending {
 			e.Became, err = Nak, r.Carrier.Nak(d.Delay)
 			break
 		}
-		var rival Decision
-		if rival, err = r.carryOn(d); rival.Kind != "" {
-			ending, _ := r.finish(rival)
+		var instead *Decision
+		if instead, err = r.carryOn(d); instead != nil {
+			ending, _ := r.finish(*instead)
 			return ending
 		}
 		if err == nil {
@@ -104,34 +103,27 @@ func (r *run) release(d Decision) {
 }
 
 // carryOn stores the message that carries the refund on: one for each refund. Where a duplicate finds one that fires no
-// later, that one does: however many come, and when, they put nothing off. It returns what becomes of a command whose
-// requestId turned out to belong to another one.
-func (r *run) carryOn(d Decision) (Decision, error) {
+// later, that one does: however many come, and when, they put nothing off. It returns what is to be done instead where
+// the message that stands carries other content.
+func (r *run) carryOn(d Decision) (*Decision, error) {
 	for {
 		standing, err := r.Carrier.Standing()
 		if err != nil {
-			return Decision{}, err
+			return nil, err
 		}
 		now := r.Clock.Now()
 		s := Schedule{At: now.Add(d.Delay), Round: d.Round, Arrived: r.Arrived}
 		switch {
 		case standing == nil:
 		case standing.Fingerprint != r.Fingerprint:
-			theirs, err := r.ownedBy(*standing)
-			if err != nil {
-				return Decision{}, err
-			}
-			if theirs {
-				return conflict("the requestId belongs to a command with other content, which waits"), nil
-			}
-			if err := r.buryRival(*standing); err != nil {
-				return Decision{}, err
+			if instead, err := r.meetRival(*standing, d); instead != nil || err != nil {
+				return instead, err
 			}
 			s.Replaces = standing.Seq
 		default:
 			first := standing.Arrived.Before(r.Arrived) // a later copy may differ in what the fingerprint leaves out
 			if first && !r.Scheduled && standing.Due.After(now) && !standing.Due.After(s.At) {
-				return Decision{}, nil
+				return nil, nil
 			}
 			s.Replaces, s.KeepCopy = standing.Seq, first
 			if first {
@@ -139,20 +131,26 @@ func (r *run) carryOn(d Decision) (Decision, error) {
 			}
 		}
 		if err := r.Carrier.Schedule(s); err != ErrStale {
-			return Decision{}, err
+			return nil, err
 		}
 	}
 }
 
-// ownedBy reports whether the requestId belongs to the content of the message that stands: the chain's, or, while there
-// is none, the first that was to be carried on.
-func (r *run) ownedBy(standing Carried) (bool, error) {
-	chain, err := r.Log.Chain(r.Command.RequestID)
-	if err != nil {
-		return false, err
+// meetRival settles to whom the requestId belongs: to the content of the chain's first event. While there is none, nobody
+// is rejected, for whoever is rejected here could still be the first there: both wait, one in the schedule, the own one
+// in its stream. It returns nil when what stands may be replaced.
+func (r *run) meetRival(standing Carried, d Decision) (*Decision, error) {
+	if err := r.read(); err != nil {
+		return nil, err
 	}
-	first := ledger.Fold(chain, 0).First
-	return first == nil || first.Fingerprint != r.Fingerprint.String(), nil
+	switch s := r.situation(); {
+	case r.refund.First == nil:
+		return &Decision{Then: Nak, Delay: min(d.Delay, rivalWait), Detail: "a command with other content waits"}, nil
+	case s.conflict:
+		theirs := conflict("the requestId belongs to a command with other content")
+		return &theirs, nil
+	}
+	return nil, r.buryRival(standing)
 }
 
 // buryRival rejects the command that waits under a requestId which the chain has given to the own content.

@@ -38,7 +38,7 @@ func (p *Protocol) Settle(n Noticed) Ending {
 		}
 		decision, reversal := decideNotice(n, r.refund, r.Clock.Now())
 		if decision.Kind == "" {
-			return r.endNotice(Ending{Decision: decision})
+			return r.endNotice(Ending{Decision: decision, Contradicted: decision.Reason == schemas.ReasonContradiction})
 		}
 		e := r.event(decision)
 		if reversal != nil {
@@ -48,13 +48,10 @@ func (p *Protocol) Settle(n Noticed) Ending {
 		switch r.record(r.refund, e, r.deadline) {
 		case recorded:
 			return r.endNotice(Ending{Decision: decision, Stored: true})
-		case known:
-			return r.endNotice(Ending{Decision: Decision{Then: Ack, Detail: "the outcome is journalled"}})
-		case contradicted:
-			return r.endNotice(Ending{Decision: contradicts(decision.Kind, *r.refund.Outcome), Contradicted: true})
 		case unrecorded:
 			return r.giveBack(giveBack, ErrLost)
 		}
+		// Somebody stored something first: it is judged by what is there now.
 		if !r.Clock.Now().Before(r.deadline) {
 			return r.giveBack(giveBack, ErrNotDone)
 		}

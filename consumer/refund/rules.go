@@ -56,6 +56,8 @@ const (
 	unauthorizedFloor = time.Minute
 	// appendPause spaces out what is appended again.
 	appendPause, appendPauseMax = 200 * time.Millisecond, 5 * time.Second
+	// rivalWait bounds how long a command waits in its stream behind another one with other content.
+	rivalWait = time.Minute
 	// unreadable is the wait for a chain that cannot be read now.
 	unreadable = time.Minute
 )

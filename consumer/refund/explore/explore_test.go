@@ -1,0 +1,44 @@
+package explore
+
+import (
+	"flag"
+	"os"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+var (
+	long  = flag.Bool("explore.long", false, "search for as long as `make explore` does")
+	limit = flag.Duration("explore.limit", 3*time.Second, "bound of each search")
+)
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // what is kept is kept until the end
+	os.Exit(m.Run())
+}
+
+func show(t *testing.T, sc *scenario, what string, f found) {
+	t.Helper()
+	t.Logf("%-16s %-10s %9d states %10d steps %6d runs %8s complete %t", sc.name, what, f.states, f.steps, f.runs,
+		f.took.Round(time.Millisecond), f.complete)
+	if f.err != nil {
+		t.Errorf("%s, %s: %v\n%s", sc.name, what, f.err, tell(sc, shrink(sc, f.schedule)))
+	}
+}
+
+func TestExploreEachKind(t *testing.T) {
+	for _, sc := range kinds() {
+		show(t, sc, "exhaustive", exhaust(sc, *limit))
+	}
+}
+
+func TestExploreWalks(t *testing.T) {
+	for _, sc := range append(kinds(), guarded()) {
+		b := &sc.budget
+		b.starts, b.ticks, b.notices, b.rulings, b.redeliveries, b.early, b.rivals, b.foreign = b.starts+3, 8, 2, 1, 1, 1, 1, 1
+		b.lost, b.late, b.losses = 2, 2, 2
+		sc.workers = 3
+		show(t, sc, "walks", walk(sc, 1, 1<<30, *limit))
+	}
+}

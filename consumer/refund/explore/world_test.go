@@ -1,0 +1,326 @@
+package explore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"refundworker/consumer/refund"
+	"refundworker/idempotency/ledger"
+	"refundworker/schemas"
+)
+
+const (
+	maxWorkers = 3
+	maxRefunds = 2
+	maxLog     = 16
+	maxMsgs    = 7
+)
+
+// budget is how much of everything may still happen.
+type budget struct {
+	starts, ticks, crashes, lost, late, losses, notices, rulings, redeliveries, early, rivals, foreign int8
+}
+
+// message carries a refund: the command itself, its schedule, or what the schedule fired.
+type message struct {
+	there, ready, scheduled bool
+	holders                 uint8 // the workers that have it in hand
+	content, round          int8
+	seq                     int16
+	due, arrived            second
+}
+
+// Places of a refund's messages.
+const (
+	published = iota
+	rival
+	schedule
+	fired // the first of several
+)
+
+// late is an append that is on its way.
+type late struct {
+	fact  fact
+	after int16
+}
+
+// refundState is all that the world has of one refund.
+type refundState struct {
+	n        int8 // how many of log there are
+	log      [maxLog]fact
+	clean    int16
+	msgs     [maxMsgs]message
+	rejected [2]bool // by content
+	begun    bool
+}
+
+type worker struct {
+	node    *node
+	message int8 // where its message is, and which it is
+	seq     int16
+}
+
+// world is a value: it is copied whole.
+type world struct {
+	sc       *scenario
+	now      second
+	seq      int16 // of the journal
+	stored   int16 // of the stream of schedules
+	tokens   int8
+	refunds  [maxRefunds]refundState
+	moves    []move
+	inflight []late
+	workers  [maxWorkers]worker
+	left     budget
+	bad      string
+}
+
+// scenario is a provider, and what may happen.
+type scenario struct {
+	name    string
+	workers int8
+	refunds int8
+	rules   refund.Rules
+	effects []effect
+	// keyed: the provider honours the key. blind: a lookup does not show what it took on. guard: the refunds share a
+	// payment that was captured for captured units.
+	keyed, blind, guard bool
+	captured            int
+	budget              budget
+	tree                *tree
+	chains              *chains
+}
+
+// chains are the chains that runs have read, each once.
+type chains struct {
+	byText  map[[maxLog]fact]int32
+	entries [][]ledger.Entry
+}
+
+func (c *chains) of(s *refundState) int32 {
+	if id, ok := c.byText[s.log]; ok {
+		return id
+	}
+	var entries []ledger.Entry
+	for _, f := range s.log[:s.n] {
+		entries = append(entries, f.entry())
+	}
+	c.entries = append(c.entries, entries)
+	c.byText[s.log] = int32(len(c.entries) - 1)
+	return c.byText[s.log]
+}
+
+func newWorld(sc *scenario) world {
+	if sc.tree == nil {
+		sc.tree = &tree{sc: sc, roots: map[begun]*node{}}
+		sc.chains = &chains{byText: map[[maxLog]fact]int32{{}: 0}, entries: [][]ledger.Entry{nil}}
+	}
+	w := world{sc: sc, left: sc.budget, now: 1}
+	for i := range sc.refunds {
+		w.refunds[i].msgs[published] = message{there: true, ready: true, arrived: 1, due: 1}
+		w.refunds[i].begun = true
+	}
+	return w
+}
+
+// head is the sequence of a refund's last entry.
+func (s *refundState) head() int16 {
+	if s.n == 0 {
+		return 0
+	}
+	return s.log[s.n-1].seq
+}
+
+func (s *refundState) outcome() fact {
+	for _, f := range s.log[:s.n] {
+		if f.named().Outcome() {
+			return f
+		}
+	}
+	return fact{}
+}
+
+// append is the journal.
+func (w *world) append(f fact, after int16) (int16, bool) {
+	s := &w.refunds[f.refund]
+	if s.head() != after || s.n == maxLog {
+		return 0, false
+	}
+	w.seq++
+	f.seq = w.seq
+	s.log[s.n] = f
+	s.n++
+	return f.seq, true
+}
+
+// stored reports whether an event is in the journal.
+func (s *refundState) stored(f fact) bool {
+	for _, g := range s.log[:s.n] {
+		if g.same(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// check judges a state.
+func (w *world) check() error {
+	if w.bad != "" {
+		return fmt.Errorf("%s", w.bad)
+	}
+	back := 0
+	for i := range w.sc.refunds {
+		s, moved := &w.refunds[i], w.moved(i)
+		outcomes := 0
+		for _, f := range s.log[:s.n] {
+			if f.named().Outcome() {
+				outcomes++
+			}
+		}
+		outcome := s.outcome()
+		switch {
+		case moved > 1:
+			return fmt.Errorf("money moved %d times for r%d", moved, i)
+		case outcomes > 1:
+			return fmt.Errorf("r%d has %d outcomes", i, outcomes)
+		case outcome.named() == schemas.KindFailed && moved > 0:
+			return fmt.Errorf("r%d is journalled as failed, and its money moved or will", i)
+		case outcome.moves() && moved == 0:
+			return fmt.Errorf("r%d is journalled as %s, and no money moved", i, outcome.named())
+		case outcomes == 0 && !s.carried() && !(s.n == 0 && s.rejected[0]):
+			return fmt.Errorf("r%d is forgotten: it is open, and no message carries it", i)
+		case s.rejected[0] && s.rejected[1]:
+			return fmt.Errorf("both contents under r%d are rejected", i)
+		}
+		back += moved * share
+	}
+	if w.sc.guard && back > w.sc.captured {
+		return fmt.Errorf("%d of %d are given back", back, w.sc.captured)
+	}
+	return nil
+}
+
+func (s *refundState) carried() bool {
+	for _, m := range s.msgs {
+		if m.there {
+			return true
+		}
+	}
+	return false
+}
+
+// grant is what the journal's order gives a refund, and the verdict about it now.
+func (w *world) grant(refund int8, upTo int16) (int16, ledger.Verdict) {
+	var since [maxRefunds]int16
+	used := 0
+	hold := func(r int8) bool { return since[r] > 0 }
+	for seq := int16(1); seq <= w.seq; seq++ {
+		for r := range w.sc.refunds {
+			for _, f := range w.refunds[r].log[:w.refunds[r].n] {
+				if f.seq != seq {
+					continue
+				}
+				held := 0
+				for o := range w.sc.refunds {
+					if o != r && hold(o) {
+						held += share
+					}
+				}
+				switch {
+				case f.named() == schemas.KindDispatched && f.hold > 0 && !hold(r) && used+held+share <= w.sc.captured:
+					since[r] = seq
+				case f.named().Outcome():
+					since[r] = 0
+					if f.moves() {
+						used += share
+					}
+				}
+			}
+		}
+	}
+	held := 0
+	for o := range w.sc.refunds {
+		if o != refund && hold(o) {
+			held += share
+		}
+	}
+	switch {
+	case hold(refund):
+		return since[refund], ledger.Fits
+	case used+share > w.sc.captured:
+		return 0, ledger.Exceeds
+	case used+held+share > w.sc.captured:
+		return 0, ledger.Held
+	}
+	return 0, ledger.Fits
+}
+
+// encode is the state, canonical but for the names of tokens.
+func (w *world) encode(b []byte) []byte {
+	small := func(vs ...int8) {
+		for _, v := range vs {
+			b = append(b, byte(v))
+		}
+	}
+	flag := func(vs ...bool) {
+		n := byte(0)
+		for i, v := range vs {
+			if v {
+				n |= 1 << i
+			}
+		}
+		b = append(b, n)
+	}
+	wide := func(vs ...second) {
+		for _, v := range vs {
+			b = binary.LittleEndian.AppendUint32(b, uint32(v))
+		}
+	}
+	event := func(f fact) {
+		small(f.refund, f.kind, f.attempt, f.owner, f.key, f.n, f.content, f.found, f.hold, f.notice, f.part, f.reason)
+		wide(second(f.seq), f.lease, f.due, f.at)
+	}
+	wide(w.now)
+	small(w.tokens, int8(len(w.moves)), int8(len(w.inflight)))
+	for i := range w.sc.refunds {
+		s := &w.refunds[i]
+		small(s.n)
+		for _, f := range s.log[:s.n] {
+			event(f)
+		}
+		wide(second(s.clean))
+		flag(s.rejected[0], s.rejected[1])
+		for _, m := range s.msgs {
+			flag(m.there, m.ready, m.scheduled)
+			if m.there {
+				small(int8(bits.OnesCount8(m.holders)), m.content, m.round)
+				wide(m.due, m.arrived, second(m.seq))
+			}
+		}
+	}
+	for _, m := range w.moves {
+		small(m.refund, m.key, m.attempt)
+		flag(m.taken, m.fails, m.no)
+		wide(m.at, m.shown)
+	}
+	for _, l := range w.inflight {
+		event(l.fact)
+		wide(second(l.after))
+	}
+	var places [maxWorkers]uint64 // workers are alike
+	for i := range w.sc.workers {
+		if n := w.workers[i].node; n != nil {
+			places[i] = uint64(n.n)<<8 | uint64(w.workers[i].message)
+		}
+		for j := i; j > 0 && places[j] < places[j-1]; j-- {
+			places[j], places[j-1] = places[j-1], places[j]
+		}
+	}
+	for _, p := range places[:w.sc.workers] {
+		b = binary.LittleEndian.AppendUint64(b, p)
+	}
+	l := w.left
+	small(l.starts, l.ticks, l.crashes, l.lost, l.late, l.losses, l.notices, l.rulings, l.redeliveries, l.early, l.rivals, l.foreign)
+	return b
+}
