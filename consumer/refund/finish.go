@@ -26,6 +26,9 @@ func (r *run) finish(d Decision) (Ending, bool) {
 	switch d.Kind {
 	case "":
 	case schemas.KindRejected:
+		if !r.known { // what is rejected for good is rejected by the chain, not by the claim's word
+			return ending, false
+		}
 		if err := r.Log.Note(r.rejection(r.Command, r.BodyHash, d)); err != nil {
 			return r.giveBack(giveBack, err), true
 		}

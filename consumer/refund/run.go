@@ -38,6 +38,8 @@ type run struct {
 	// deadline is the end of the lease by the own clock, counted from before it was asked for.
 	deadline time.Time
 	refund   ledger.Refund
+	// known is set once the chain was read. Until then it is the claim's word that there is none.
+	known bool
 	// own is the sequence of the own intent; 0 while there is none.
 	own uint64
 	// cleared is set once every attempt up to the head is known to have done nothing; untouched when none of them left.
@@ -83,7 +85,7 @@ func (r *run) read() error {
 		return err
 	}
 	r.refund = ledger.Fold(chain, r.claim.Clean)
-	r.own, r.cleared, r.untouched = 0, false, false
+	r.known, r.own, r.cleared, r.untouched = true, 0, false, false
 	return nil
 }
 

@@ -91,6 +91,7 @@ const (
 	margin    = 30
 	straggler = 5 // what a call may be late after its lease
 	lookDelay = 15
+	grace     = 40 // for how long a run tries to journal that money moved
 	keyLife   = 300
 	takesLong = 150
 	takesOnce = 10

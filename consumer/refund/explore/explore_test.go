@@ -10,6 +10,7 @@ import (
 
 var (
 	long  = flag.Bool("explore.long", false, "search for as long as `make explore` does")
+	from  = flag.Uint64("explore.seed", 1, "seed of the walks")
 	limit = flag.Duration("explore.limit", 3*time.Second, "bound of each search")
 )
 
@@ -27,18 +28,21 @@ func show(t *testing.T, sc *scenario, what string, f found) {
 	}
 }
 
+// Every interleaving of two workers at one refund, with 2 deliveries, 3 instants, 1 crash, 1 loss of Redis, 1 late append
+// and 1 lost reply.
 func TestExploreEachKind(t *testing.T) {
-	for _, sc := range kinds() {
+	for _, sc := range append(kinds(), reversed(), otherRules()) {
 		show(t, sc, "exhaustive", exhaust(sc, *limit))
 	}
 }
 
+// Longer stories by chance: three workers, notices, operators, redeliveries, other content, foreign entries.
 func TestExploreWalks(t *testing.T) {
-	for _, sc := range append(kinds(), guarded()) {
+	for _, sc := range append(kinds(), guarded(), reversed(), otherRules()) {
 		b := &sc.budget
-		b.starts, b.ticks, b.notices, b.rulings, b.redeliveries, b.early, b.rivals, b.foreign = b.starts+3, 8, 2, 1, 1, 1, 1, 1
-		b.lost, b.late, b.losses = 2, 2, 2
+		b.starts, b.ticks, b.notices, b.rulings, b.redeliveries, b.early, b.rivals, b.foreign = b.starts+3, 8, b.notices+2, 1, 1, 1, 1, 1
+		b.lost, b.late, b.losses, b.crashes = 2, 2, 2, 2
 		sc.workers = 3
-		show(t, sc, "walks", walk(sc, 1, 1<<30, *limit))
+		show(t, sc, "walks", walk(sc, *from, 1<<40, *limit))
 	}
 }

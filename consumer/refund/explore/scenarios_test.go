@@ -1,16 +1,19 @@
 package explore
 
 import (
+	"slices"
 	"time"
 
 	"refundworker/consumer/refund"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers"
+	"refundworker/schemas"
 )
 
 // rules are short: what they bound is counted in instants here.
 func rules(caps providers.Capabilities) refund.Rules {
 	return refund.Rules{Capabilities: caps, Timeout: timeout * time.Second, LeaseMargin: margin * time.Second,
-		RecordGrace: 40 * time.Second, Accept: 24 * time.Hour, MaxAttempts: 12, GiveUpAfter: 24 * time.Hour,
+		RecordGrace: grace * time.Second, Accept: 24 * time.Hour, MaxAttempts: 12, GiveUpAfter: 24 * time.Hour,
 		PendingTimeout: 24 * time.Hour, RetryAfterMax: time.Minute, SameAmount: true,
 		Backoff: refund.Backoff{Initial: 5 * time.Second, Max: 5 * time.Second, Multiplier: 1}}
 }
@@ -41,6 +44,29 @@ func kinds() []*scenario {
 		kind("takes on, key", key, taking...),
 	}
 }
+
+// reversed is a refund that succeeded and comes back in parts, each told more than once.
+func reversed() *scenario {
+	sc := kinds()[0]
+	sc.name, sc.reversals = "reversals", []int8{3, 4, 5}
+	sc.before = []fact{{kind: kindOf(schemas.KindDispatched), attempt: 1, owner: 1, lease: 1, at: 1},
+		{kind: kindOf(schemas.KindSucceeded), attempt: 1, owner: 1, found: 1, at: 1}}
+	sc.movesBefore = []move{{attempt: 1, at: 1, shown: 1}}
+	sc.budget = budget{notices: 5, crashes: 1, lost: 1, late: 1}
+	return sc
+}
+
+// otherRules is a refund whose attempt was journalled by a build that judges payments by other rules: what it asked for
+// was granted there, and its call moved the money.
+func otherRules() *scenario {
+	sc := guarded()
+	sc.name, sc.refunds = "other rules", 1
+	sc.before = []fact{{kind: kindOf(schemas.KindDispatched), attempt: 1, owner: 1, lease: 1, at: 1, hold: ledger.GuardRules + 1}}
+	sc.movesBefore = []move{{attempt: 1, at: 1, shown: 1}}
+	return sc
+}
+
+func kindOf(k schemas.Kind) int8 { return int8(slices.Index(schemas.Kinds, k) + 1) }
 
 // guarded is two refunds of a payment that has room for one.
 func guarded() *scenario {

@@ -110,6 +110,9 @@ func (w *world) starts(free int8, out []choice) []choice {
 				out = append(out, choice{kind: cNotice, worker: free, refund: m.refund, message: int8(i)})
 			}
 		}
+		for i := range w.sc.reversals {
+			out = append(out, choice{kind: cNotice, worker: free, message: int8(i), variant: 1})
+		}
 	}
 	return out
 }
@@ -230,9 +233,11 @@ func (w *world) take(c choice) {
 		w.begin(c)
 	case cNotice:
 		w.left.notices--
-		m := w.moves[c.message]
-		b := begun{what: aNotice, refund: m.refund, kind: schemas.KindSucceeded, notice: c.message, now: w.now, arrived: w.now}
-		if m.fails {
+		b := begun{what: aNotice, refund: c.refund, kind: schemas.KindSucceeded, notice: c.message, now: w.now, arrived: w.now}
+		switch {
+		case c.variant == 1:
+			b.kind, b.part = schemas.KindReversed, w.sc.reversals[c.message]
+		case w.moves[c.message].fails:
 			b.kind = schemas.KindFailed
 		}
 		w.tokens++
@@ -285,7 +290,7 @@ func (w *world) begin(c choice) {
 	m.holders |= 1 << c.worker
 	s.msgs[at] = m
 	w.workers[c.worker] = worker{w.sc.tree.start(begun{what: aCommand, refund: c.refund, content: m.content,
-		scheduled: m.scheduled, round: m.round, arrived: m.arrived, now: w.now}), at, m.seq}
+		scheduled: m.scheduled, round: m.round, arrived: m.arrived, now: w.now}), at, m.seq, 0}
 }
 
 // drop lets go of the message that a worker has in hand: it comes again.
@@ -326,6 +331,9 @@ func (w *world) step(i, variant int8) {
 		r = w.appended(o, variant)
 	case opRefund:
 		r.result = w.bank(o, effect(variant-effectFrom))
+		if r.result == paid {
+			k.heard = w.now
+		}
 	case opNote:
 		if o.fact.named() == schemas.KindRejected {
 			s.rejected[o.fact.content] = true
@@ -350,6 +358,9 @@ func (w *world) step(i, variant int8) {
 	next := w.sc.tree.next(k.node, r)
 	if next.op.kind == opEnd {
 		w.drop(i, w.now)
+		if k.heard > 0 && s.outcome().kind == 0 && w.now < k.heard+grace {
+			w.bad = "a call said that money moved, and its run dropped that"
+		}
 		k.node = next
 		k.end()
 		return

@@ -34,6 +34,9 @@ func (c choice) say(before, after *world) string {
 		m := before.refunds[c.refund].msgs[c.message]
 		return who + fmt.Sprintf("takes r%d, content %d, scheduled %t, round %d", c.refund, m.content, m.scheduled, m.round)
 	case cNotice:
+		if c.variant == 1 {
+			return who + fmt.Sprintf("NOTICE n%d: %d units of r%d came back", c.message, before.sc.reversals[c.message], c.refund)
+		}
 		m := before.moves[c.message]
 		return who + fmt.Sprintf("NOTICE about r%d attempt %d: failed %t", m.refund, m.attempt, m.fails)
 	case cRuling:

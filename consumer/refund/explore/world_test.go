@@ -52,13 +52,13 @@ type refundState struct {
 	clean    int16
 	msgs     [maxMsgs]message
 	rejected [2]bool // by content
-	begun    bool
 }
 
 type worker struct {
 	node    *node
 	message int8 // where its message is, and which it is
 	seq     int16
+	heard   second // when a call said that money moved; 0 when none did
 }
 
 // world is a value: it is copied whole.
@@ -86,10 +86,15 @@ type scenario struct {
 	// keyed: the provider honours the key. blind: a lookup does not show what it took on. guard: the refunds share a
 	// payment that was captured for captured units.
 	keyed, blind, guard bool
-	captured            int
-	budget              budget
-	tree                *tree
-	chains              *chains
+	// reversals are notices of so many units each that may come, again and again, once the refund has succeeded.
+	reversals []int8
+	// before is what the journal holds at the start, and movesBefore what the provider has done.
+	before      []fact
+	movesBefore []move
+	captured    int
+	budget      budget
+	tree        *tree
+	chains      *chains
 }
 
 // chains are the chains that runs have read, each once.
@@ -116,10 +121,12 @@ func newWorld(sc *scenario) world {
 		sc.tree = &tree{sc: sc, roots: map[begun]*node{}}
 		sc.chains = &chains{byText: map[[maxLog]fact]int32{{}: 0}, entries: [][]ledger.Entry{nil}}
 	}
-	w := world{sc: sc, left: sc.budget, now: 1}
+	w := world{sc: sc, left: sc.budget, now: 1, moves: sc.movesBefore, tokens: 10}
 	for i := range sc.refunds {
 		w.refunds[i].msgs[published] = message{there: true, ready: true, arrived: 1, due: 1}
-		w.refunds[i].begun = true
+	}
+	for _, f := range sc.before {
+		w.append(f, w.refunds[f.refund].head())
 	}
 	return w
 }
@@ -179,6 +186,9 @@ func (w *world) check() error {
 			}
 		}
 		outcome := s.outcome()
+		if err := s.cameBack(); err != nil {
+			return err
+		}
 		switch {
 		case moved > 1:
 			return fmt.Errorf("money moved %d times for r%d", moved, i)
@@ -197,6 +207,24 @@ func (w *world) check() error {
 	}
 	if w.sc.guard && back > w.sc.captured {
 		return fmt.Errorf("%d of %d are given back", back, w.sc.captured)
+	}
+	return nil
+}
+
+// cameBack judges the reversals: each once, and no more than the refund.
+func (s *refundState) cameBack() error {
+	total, seen := int8(0), [8]bool{}
+	for _, f := range s.log[:s.n] {
+		if f.named() != schemas.KindReversed {
+			continue
+		}
+		if seen[f.notice] {
+			return fmt.Errorf("reversal n%d is journalled twice", f.notice)
+		}
+		seen[f.notice] = true
+		if total += f.part; total > share {
+			return fmt.Errorf("%d units came back of a refund of %d", total, share)
+		}
 	}
 	return nil
 }
@@ -228,7 +256,7 @@ func (w *world) grant(refund int8, upTo int16) (int16, ledger.Verdict) {
 					}
 				}
 				switch {
-				case f.named() == schemas.KindDispatched && f.hold > 0 && !hold(r) && used+held+share <= w.sc.captured:
+				case f.named() == schemas.KindDispatched && f.hold == ledger.GuardRules && !hold(r) && used+held+share <= w.sc.captured:
 					since[r] = seq
 				case f.named().Outcome():
 					since[r] = 0
@@ -311,7 +339,7 @@ func (w *world) encode(b []byte) []byte {
 	var places [maxWorkers]uint64 // workers are alike
 	for i := range w.sc.workers {
 		if n := w.workers[i].node; n != nil {
-			places[i] = uint64(n.n)<<8 | uint64(w.workers[i].message)
+			places[i] = uint64(n.n)<<32 | uint64(uint8(w.workers[i].message))<<24 | uint64(w.workers[i].heard)
 		}
 		for j := i; j > 0 && places[j] < places[j-1]; j-- {
 			places[j], places[j-1] = places[j-1], places[j]
