@@ -45,6 +45,22 @@ func kinds() []*scenario {
 	}
 }
 
+// small are kinds whose whole space is searched in a moment: less goes wrong, and more time passes.
+func small() []*scenario {
+	var out []*scenario
+	for _, sc := range kinds() {
+		for _, effects := range [][]effect{{pays, declines}, {takesOn, takesOnInVain}} {
+			s := *sc
+			s.effects, s.name = effects, sc.name+", small"
+			s.budget = budget{starts: 2, ticks: 4, notices: 1, losses: 1, redeliveries: 1}
+			if slices.Contains(sc.effects, effects[0]) {
+				out = append(out, &s)
+			}
+		}
+	}
+	return out
+}
+
 // reversed is a refund that succeeded and comes back in parts, each told more than once.
 func reversed() *scenario {
 	sc := kinds()[0]

@@ -100,7 +100,7 @@ func (w *world) starts(free int8, out []choice) []choice {
 				out = append(out, choice{kind: cStart, worker: free, refund: r, message: int8(m)})
 			}
 		}
-		if w.left.rulings > 0 && s.parked() && w.moved(r) == 0 && !w.travels(r) {
+		if w.left.rulings > 0 && s.parked() && !w.known(r) {
 			out = append(out, choice{kind: cRuling, worker: free, refund: r})
 		}
 	}
@@ -122,10 +122,11 @@ func (s *refundState) parked() bool {
 	return s.n > 0 && s.log[s.n-1].named() == schemas.KindParked
 }
 
-// travels reports whether a call is in a worker's hands: a person who looks at the provider sees nothing of it yet.
-func (w *world) travels(r int8) bool {
+// known reports whether a person who asks the provider hears of the refund: it was made, or taken on. Of a call that is
+// still on its way nobody hears.
+func (w *world) known(r int8) bool {
 	for _, m := range w.moves {
-		if m.refund == r && m.taken && m.at > w.now {
+		if m.refund == r && !m.no && (m.at <= w.now && !m.fails || m.taken && m.at > w.now) {
 			return true
 		}
 	}

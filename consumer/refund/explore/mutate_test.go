@@ -1,0 +1,124 @@
+//go:build mutate
+
+package explore
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutation drops one rule from the source that ships.
+type mutation struct {
+	rule, file, old, new string
+	// only is where it shows soonest, also what else is changed, in the same file or another one.
+	only string
+	also *mutation
+}
+
+// The numbers are those of the rules in the package comment of refund.
+var mutations = []mutation{
+	{rule: "1: an intent names the head that it was decided from", file: "record.go",
+		old: "\t\tcase head.Seq != after:\n\t\t\treturn 0, stale\n", new: "\t\tcase head.Seq != after:\n\t\t\tafter = head.Seq\n"},
+	{rule: "2: after a refusal everything is decided anew", file: "run.go",
+		old: "\t\tif err := r.read(); err != nil {\n\t\t\treturn r.end(later(unreadable, r.Round, err.Error()))\n\t\t}\n",
+		new: "\t\tbefore := r.refund\n\t\tif err := r.read(); err != nil {\n\t\t\treturn r.end(later(unreadable, r.Round, err.Error()))\n\t\t}\n" +
+			"\t\tbefore.Head = r.refund.Head\n\t\tr.refund = before\n"},
+	{rule: "3: what was learnt before a refusal is forgotten", file: "run.go",
+		old: "r.known, r.own, r.cleared, r.untouched = true, 0, false, false", new: "r.known, r.own = true, 0",
+		also: &mutation{file: "run.go", old: "\tif r.untouched {\n", new: "\tif r.untouched || r.cleared {\n"}},
+	{rule: "4: a head is the own one by its owner", file: "record.go", old: "head.Owner == e.Owner && "},
+	{rule: "5: an intent says until when its call may leave", file: "attempt.go", old: "until := r.deadline\n", new: "until := r.Clock.Now()\n"},
+	{rule: "6: the deadline is looked at right before the call", file: "attempt.go", old: "s.expired() || !r.fits()", new: "s.expired()"},
+	{rule: "7a: a repeat waits for calls on their way", file: "decide_provider.go", only: "key",
+		old: "early > 0 {\n\t\treturn abandon(early, s.round, \"an attempt may", new: "early > 0 && s.Capabilities.KeyLife == 0 {\n\t\treturn abandon(early, s.round, \"an attempt may"},
+	{rule: "7b: a repeat has the key of the attempt in doubt", file: "run.go", only: "key", old: "\t\treturn r.refund.Key\n",
+		new: "\t\treturn fmt.Sprintf(\"%s:r%d\", r.Command.RequestID, r.refund.Attempts)\n"},
+	{rule: "7c: a repeat is made inside the key's life", file: "decide_provider.go", only: "key",
+		old: "life == 0 || s.now.After(s.refund.KeySince.Add(life-s.lease()))", new: "life == 0"},
+	{rule: "8: \"not found\" counts only if asked late enough", file: "decide_provider.go",
+		old: "late := !s.asked.Before(s.conclusive())", new: "late := true"},
+	{rule: "9: a person decides only when no call is on its way", file: "decide_provider.go", only: "neither",
+		old: "early > 0 {\n\t\treturn abandon(early, s.round, \"an attempt may", new: "early > 0 && s.Capabilities.KeyLife > 0 {\n\t\treturn abandon(early, s.round, \"an attempt may",
+		also: &mutation{file: "ruling.go", old: "!moved(o.As) && now.Before(until)", new: "false && now.Before(until)"}},
+	{rule: "10: a notice of failure settles only the one attempt there was", file: "notice.go", old: "len(refund.Intents) != 1",
+		new: "len(refund.Intents) == 0"},
+	{rule: "11: an older attempt's \"no\" contradicts nothing", file: "record.go", only: "key, small", old: " && outcome.Attempt == attempt"},
+	{rule: "12: a refused success is stored behind the new head", file: "record.go", old: "case !moved(e.Event.Kind):", new: "default:"},
+	{rule: "13, 14: only money is stored behind a new head, or late", file: "record.go",
+		old: "\t\tcase !moved(e.Event.Kind):\n\t\t\treturn overtaken\n"},
+	{rule: "15: what surely did nothing is the own attempt", file: "decide.go", only: "key",
+		old: "\tif s.clean() {\n\t\td.Clean = s.own\n\t}\n", new: "\td.Clean = s.own\n"},
+	{rule: "the journal comes before the acknowledgement", file: "finish.go",
+		old: "\tending := Ending{Decision: d}\n\tswitch d.Kind {", new: "\tending := Ending{Decision: d}\n\tif d.Then == Ack {\n\t\t_ = r.Carrier.Ack()\n\t}\n\tswitch d.Kind {"},
+	{rule: "the schedule comes before the acknowledgement", file: "finish.go",
+		old: "\t\tvar instead *Decision\n", new: "\t\t_ = r.Carrier.Ack()\n\t\tvar instead *Decision\n"},
+	{rule: "no call is made before the guard grants it", file: "attempt.go", only: "guard", old: "if hold != nil {", new: "if false {"},
+	{rule: "an attempt is judged by its own version of the guard's rules", file: "run.go", only: "other rules",
+		old: "i.Hold == nil || i.Hold.Rules != ledger.GuardRules", new: "i.Hold == nil"},
+	{rule: "a reversal is judged by the whole chain", file: "notice.go", only: "reversals",
+		old: "return b.NoticeID == n.Notice.NoticeID",
+		new: "return b.NoticeID == n.Notice.NoticeID && b.NoticeID == refund.Reversals[len(refund.Reversals)-1].NoticeID"},
+	{rule: "nobody is rejected before the chain has an owner", file: "finish.go",
+		old: "\tcase r.refund.First == nil:\n\t\treturn &Decision{Then: Nak", new: "\tcase false:\n\t\treturn &Decision{Then: Nak"},
+	{rule: "nothing is rejected on the claim's word", file: "finish.go", only: "neither", old: "if !r.known {", new: "if false {"},
+}
+
+// Each rule is load-bearing: without it the search finds what goes wrong.
+func TestMutations(t *testing.T) {
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range mutations {
+		t.Run(m.rule, func(t *testing.T) {
+			dir := t.TempDir()
+			overlay, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "test")
+			replace := map[string]string{}
+			for m := &m; m != nil; m = m.also {
+				m.apply(t, filepath.Join(root, "consumer", "refund", m.file), dir, replace)
+			}
+			body, err := json.Marshal(map[string]any{"Replace": replace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(overlay, body, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".")
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("build: %v\n%s", err, out)
+			}
+			out, err := exec.Command(binary, "-test.run", "^TestExplore(Small|Walks)$", "-test.v", "-test.failfast",
+				"-explore.only", m.only, "-explore.limit", limit.String()).CombinedOutput()
+			if err == nil {
+				t.Errorf("%d: nothing was found wrong without it\n%s", i, out)
+				return
+			}
+			t.Logf("%d: %s", i, out)
+		})
+	}
+}
+
+// apply writes the changed source, from what was changed before if it was.
+func (m *mutation) apply(t *testing.T, source, dir string, replace map[string]string) {
+	t.Helper()
+	from := source
+	if changed := replace[source]; changed != "" {
+		from = changed
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		t.Fatalf("%s holds what is to be changed %d times, want once", m.file, n)
+	}
+	replace[source] = filepath.Join(dir, m.file)
+	if err := os.WriteFile(replace[source], []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
