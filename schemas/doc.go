@@ -26,6 +26,8 @@
 //	                 refunds.retry.<provider>                        where they fire
 //	                 refunds.later-notices.<provider>.<hash>         schedules of notices; workers only
 //	                 refunds.retry-notices.<provider>                where they fire
+//	REFUND_JOURNAL   refunds.journal.r.<requestId>                   all that is known of one refund; workers only
+//	                 refunds.journal.x.<provider>                    what is about no single refund; workers only
 //	REFUND_EVENTS    refunds.events.<kind>.<provider>                workers; accounting, order services
 //	REFUND_NOTICES   refunds.notices.<provider>                      the edge, back-office jobs; workers
 //	REFUND_DEAD      refunds.dead.<provider>                         workers; operators

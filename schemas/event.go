@@ -105,6 +105,12 @@ func (e Event) After(k Kind, occurredAt time.Time) Event {
 		RequestedAt: e.RequestedAt, OccurredAt: occurredAt, Fingerprint: e.Fingerprint, Metadata: e.Metadata}
 }
 
+// Public is the event without what only workers need: the baseline and the idempotency key.
+func (e Event) Public() Event {
+	e.Baseline, e.IdempotencyKey = nil, ""
+	return e
+}
+
 // eventFields has the fields of an event without its methods.
 type eventFields Event
 

@@ -18,7 +18,8 @@ var (
 // kindRules is the table of kinds and their fields. A new kind or field gets its line here, its place
 // in the JSON Schema and a golden file.
 var kindRules = map[Kind]kindRule{
-	KindDispatched:   {with(common, "attempt", "leaseUntil", "idempotencyKey"), []string{"metadata", "baseline"}},
+	// Only the journal has the idempotency key and the baseline.
+	KindDispatched:   {with(common, "attempt", "leaseUntil"), []string{"metadata", "idempotencyKey", "baseline"}},
 	KindDeferred:     {with(common, "attempt", "reason", "notBefore"), []string{"metadata"}},
 	KindAcknowledged: {with(common, "attempt"), []string{"metadata", "providerRefundId"}},
 	KindParked:       {with(common, "reason", "n"), []string{"metadata", "attempt", "providerResult"}},

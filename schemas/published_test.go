@@ -189,15 +189,17 @@ func TestNoticeListsAreTheSchemas(t *testing.T) {
 }
 
 var (
-	streams = []string{StreamCommands, StreamRetries, StreamEvents, StreamNotices, StreamDead}
+	streams = []string{StreamCommands, StreamRetries, StreamEvents, StreamNotices, StreamDead, StreamJournal}
 	headers = []string{HeaderMsgID, HeaderTraceParent, HeaderTraceState, HeaderBaggage, HeaderContentType, HeaderSpecVersion,
 		HeaderEventID, HeaderEventType, HeaderSource, HeaderSubject, HeaderTime, HeaderDataSchema, HeaderPrevious, HeaderOwner,
-		HeaderHold, HeaderRound, HeaderDeadReason, HeaderDeadDetail, HeaderDeadAt}
+		HeaderHold, HeaderRound, HeaderDeadReason, HeaderDeadDetail, HeaderDeadAt, HeaderKind, HeaderJournal, HeaderRules,
+		HeaderVelocity}
 )
 
 func allSubjects(s Subjects) []string {
 	return []string{s.Command("p"), s.Retry("p"), s.Later("p", "r:1"), s.LaterAll("p"), s.LaterNotice("p", "abc"),
-		s.LaterNotices("p"), s.RetryNotices("p"), s.Event(KindFailed, "p"), s.Events(), s.Notices("p"), s.Dead("p"), s.DeadAll()}
+		s.LaterNotices("p"), s.RetryNotices("p"), s.Event(KindFailed, "p"), s.Events(), s.Notices("p"), s.Dead("p"), s.DeadAll(),
+		s.Journal("r:1"), s.JournalRefunds(), s.JournalAbout("p"), s.JournalProviders(), s.JournalAll()}
 }
 
 // TestFrozenNames holds the names that other programs are built against. A line may be added; none may
@@ -256,6 +258,7 @@ func TestAsyncAPI(t *testing.T) {
 	s := Subjects{}
 	for _, address := range []string{s.Command("{provider}"), s.Retry("{provider}"), s.Later("{provider}", "{requestId}"),
 		s.RetryNotices("{provider}"), s.Event("{kind}", "{provider}"), s.Notices("{provider}"), s.Dead("{provider}"),
+		s.Journal("{requestId}"), s.JournalAbout("{provider}"),
 		path.Dir(strings.ReplaceAll(s.LaterNotices("{provider}"), ".*", "/*")) + ".{hash}"} {
 		names = append(names, `address: "`+address+`"`)
 	}

@@ -32,6 +32,12 @@ func (k Kind) Outcome() bool {
 	return slices.Contains(outcomes, k)
 }
 
+// Chained reports whether an event of the kind belongs to one refund's chain. The others say nothing about a refund that
+// owns the requestId, or have none.
+func (k Kind) Chained() bool {
+	return slices.Contains(Kinds, k) && k != KindRejected && k != KindStopped && k != KindStarted
+}
+
 // Reason is a code from a closed list, one list per kind. The strings are frozen.
 type Reason string
 

@@ -6,6 +6,7 @@ import "strings"
 const (
 	StreamCommands = "REFUND_COMMANDS"
 	StreamRetries  = "REFUND_RETRIES"
+	StreamJournal  = "REFUND_JOURNAL"
 	StreamEvents   = "REFUND_EVENTS"
 	StreamNotices  = "REFUND_NOTICES"
 	StreamDead     = "REFUND_DEAD"
@@ -28,7 +29,11 @@ const (
 	HeaderTime        = "ce-time"
 	HeaderDataSchema  = "ce-dataschema"
 
-	// HeaderPrevious is the stream sequence of this refund's event before.
+	// HeaderKind is, in the journal, the kind of the event: its subject does not say it.
+	HeaderKind = "Refund-Kind"
+	// HeaderJournal is, on a published event, its sequence in the journal.
+	HeaderJournal = "Refund-Journal"
+	// HeaderPrevious is the journal sequence of this refund's event before.
 	HeaderPrevious = "Refund-Previous"
 	// HeaderOwner is the owner token of the claim under which an event was written.
 	HeaderOwner = "Refund-Owner"
@@ -36,6 +41,8 @@ const (
 	// number, the sole hold, where the number is the journal position at which the payment was looked at; "none",
 	// because no call follows. Without it the call follows unasked.
 	HeaderHold = "Refund-Hold"
+	// HeaderRules is, on a dispatched event that asks for a hold, the version of the rules that grant it.
+	HeaderRules = "Refund-Rules"
 	// HeaderVelocity is, on a dispatched event, what the provider's refunds may come to within windows of time: each
 	// bound as milliseconds:count:micros, 0 for no bound, "~" before those that only report; "-" for a refund that waited
 	// when the provider was last started again.
@@ -105,6 +112,21 @@ func (s Subjects) LaterNotices(p ProviderName) string { return s.join("later-not
 
 // RetryNotices is where the schedules of notices fire.
 func (s Subjects) RetryNotices(p ProviderName) string { return s.join("retry-notices", string(p)) }
+
+// Journal is where the events of one refund are stored, whatever their kind.
+func (s Subjects) Journal(id RequestID) string { return s.join("journal", "r", string(id)) }
+
+// JournalRefunds matches the events of every single refund.
+func (s Subjects) JournalRefunds() string { return s.join("journal", "r", "*") }
+
+// JournalAbout is where events about a provider instance, or about no single refund, are stored.
+func (s Subjects) JournalAbout(p ProviderName) string { return s.join("journal", "x", string(p)) }
+
+// JournalProviders matches what is about no single refund.
+func (s Subjects) JournalProviders() string { return s.join("journal", "x", "*") }
+
+// JournalAll matches every entry of the journal.
+func (s Subjects) JournalAll() string { return s.join("journal", ">") }
 
 // Event is where an event of a kind is published.
 func (s Subjects) Event(k Kind, p ProviderName) string {

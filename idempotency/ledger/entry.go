@@ -13,14 +13,21 @@ type Entry struct {
 	ID  string
 	// Stored is when the stream stored it, by the server's clock.
 	Stored time.Time
-	// Event is the decoded body. A zero Kind marks an event that could not be read; projecting stops there.
+	// Event is the decoded body. A zero Kind marks an event that could not be read; projecting stops there, unless the
+	// entry is Foreign.
 	Event schemas.Event
+	// Foreign marks an entry that no worker wrote. It is the last of its subject like any other, and says nothing.
+	Foreign bool
+	// Previous is the sequence of the entry before under the same subject; 0 when there was none.
+	Previous uint64
 	// Owner is the token of the claim under which the event was written; empty when there was none.
 	Owner string
 	// Hold is what a dispatched event asks of its payment; nil when it asks for nothing and takes its share all the same.
 	Hold *Hold
 	// Trace is the trace context as 25 bytes: trace id, span id, flags; nil when there is none.
 	Trace []byte
+	// TraceState and Baggage travel along with the trace context. Nothing is decided from them.
+	TraceState, Baggage string
 }
 
 // HoldKind says what an intent asks of its payment.
