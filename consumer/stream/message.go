@@ -1,0 +1,97 @@
+package stream
+
+import (
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/idempotency/ledger"
+	"refundworker/schemas"
+)
+
+// Bounds on what is taken over from, or written into, headers. The server refuses a message whose headers pass 64 KiB, and
+// what a publisher of commands sent along must never keep an event from being stored.
+const (
+	maxHeader     = 256
+	maxTraceState = 512
+	maxBaggage    = 8192
+)
+
+// message is the one place where messages for the journal are made. What is about a refund carries its condition from
+// here on: there is no way to send it without.
+func message(s schemas.Subjects, e ledger.Entry, after uint64) (*nats.Msg, error) {
+	event := e.Event
+	about := string(event.Kind) + " event of " + event.Subject()
+	if event.Kind == schemas.KindDispatched && event.IdempotencyKey == "" {
+		return nil, because(ErrInvalid, about, "it has no idempotency key")
+	}
+	if len(e.Owner) > maxHeader {
+		return nil, because(ErrInvalid, about, "its owner token is too long")
+	}
+	body, err := event.Encode()
+	if err != nil {
+		return nil, because(ErrInvalid, about, err)
+	}
+	msg := &nats.Msg{Subject: placeOf(s, event), Data: body, Header: nats.Header{}}
+	for name, value := range event.Headers() {
+		msg.Header.Set(name, value)
+	}
+	msg.Header.Set(schemas.HeaderKind, string(event.Kind))
+	msg.Header.Set(jetstream.ExpectedStreamHeader, schemas.StreamJournal)
+	if event.Kind.Chained() {
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(after, 10))
+		setPrevious(msg.Header, after)
+	}
+	if e.Owner != "" {
+		msg.Header.Set(schemas.HeaderOwner, e.Owner)
+	}
+	setHold(msg.Header, e.Hold)
+	setTrace(msg.Header, e)
+	return msg, nil
+}
+
+// placeOf is the subject of an event in the journal.
+func placeOf(s schemas.Subjects, e schemas.Event) string {
+	if e.Kind.Chained() {
+		return s.Journal(e.RequestID)
+	}
+	return s.JournalAbout(e.Provider)
+}
+
+func setPrevious(header nats.Header, seq uint64) {
+	if seq > 0 {
+		header.Set(schemas.HeaderPrevious, strconv.FormatUint(seq, 10))
+	}
+}
+
+// setHold writes what an intent asks of its payment.
+func setHold(header nats.Header, hold *ledger.Hold) {
+	if hold == nil {
+		return
+	}
+	text := string(hold.Kind)
+	if hold.Kind == ledger.SoleHold {
+		text = strconv.FormatUint(hold.LookedAt, 10)
+	}
+	header.Set(schemas.HeaderHold, text)
+	if hold.Rules != 0 {
+		header.Set(schemas.HeaderRules, strconv.Itoa(hold.Rules))
+	}
+	if hold.Velocity != nil {
+		header.Set(schemas.HeaderVelocity, hold.Velocity.String())
+	}
+}
+
+// setTrace writes the trace context of the command that an entry is about.
+func setTrace(header nats.Header, e ledger.Entry) {
+	if parent := traceParent(e.Trace); parent != "" {
+		header.Set(schemas.HeaderTraceParent, parent)
+		if e.TraceState != "" && len(e.TraceState) <= maxTraceState {
+			header.Set(schemas.HeaderTraceState, e.TraceState)
+		}
+	}
+	if e.Baggage != "" && len(e.Baggage) <= maxBaggage {
+		header.Set(schemas.HeaderBaggage, e.Baggage)
+	}
+}
