@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -138,10 +139,17 @@ func (f *fixture) create(c jetstream.StreamConfig) {
 // recreate makes a stream anew with other settings.
 func (f *fixture) recreate(c jetstream.StreamConfig) {
 	f.t.Helper()
-	if err := f.js.DeleteStream(f.ctx(), c.Name); err != nil {
-		f.t.Fatal(err)
-	}
-	f.create(c)
+	// A stream that is made right after one of its name was deleted may still have what that one had.
+	f.eventually("an empty stream", func() error {
+		if err := f.js.DeleteStream(f.ctx(), c.Name); err != nil {
+			return err
+		}
+		s, err := f.js.CreateStream(f.ctx(), c)
+		if err == nil && s.CachedInfo().State.Msgs > 0 {
+			err = errors.New("it has messages")
+		}
+		return err
+	})
 }
 
 func (f *fixture) ctx() context.Context {
@@ -218,14 +226,33 @@ func (f *fixture) all(name string) []*jetstream.RawStreamMsg {
 		f.t.Fatal(err)
 	}
 	var out []*jetstream.RawStreamMsg
-	for seq := max(s.CachedInfo().State.FirstSeq, 1); seq <= s.CachedInfo().State.LastSeq; seq++ {
-		m, err := s.GetMsg(f.ctx(), seq)
+	last := s.CachedInfo().State.LastSeq
+	if last == 0 {
+		return nil
+	}
+	c, err := s.OrderedConsumer(f.ctx(), jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	messages, err := c.Messages()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(f.ctx()))
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		out = append(out, m)
+		meta, err := m.Metadata()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		out = append(out, &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Header: m.Headers(), Data: m.Data()})
+		if meta.Sequence.Stream >= last {
+			return out
+		}
 	}
-	return out
 }
 
 func (f *fixture) must(s stream.Stored, err error) uint64 {
