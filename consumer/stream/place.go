@@ -20,8 +20,8 @@ const (
 )
 
 // find reads where the relay stands. Mostly the stream's last message says so; behind it come as many others as somebody
-// else has written since. They are looked at from the end, in growing windows, by their headers alone, down to the last
-// message of the relay that is known already.
+// else has written since. They are looked at from the end, in growing windows, by their headers alone, down to where
+// the relay has looked before.
 func (r *Relay) find(ctx context.Context) error {
 	_, info, err := r.leader.info(ctx)
 	if err != nil {
@@ -37,15 +37,15 @@ func (r *Relay) find(ctx context.Context) error {
 	}
 	end := max(info.State.LastSeq, last.Seq)
 	known := r.place
-	if known.at > last.Seq { // another stream than before
+	if known.end > end { // another stream than before
 		known, r.seen = place{}, 0
 	}
 	was := r.seen
-	if last.Seq == known.at {
+	if last.Seq <= known.end { // nothing has come since
 		known.end = end
 		r.place, r.found = known, true
 	} else if journal, ok := relayed(last.Header, known); ok {
-		r.place, r.found = place{journal: journal, at: last.Seq, end: end}, true
+		r.place, r.found = place{journal: journal, end: end}, true
 	} else {
 		r.count(last.Seq, was)
 		if err := r.lookBack(ctx, known, last.Seq, end, was); err != nil {
@@ -57,18 +57,22 @@ func (r *Relay) find(ctx context.Context) error {
 	return nil
 }
 
-// lookBack looks for the relay's last message before a sequence, down to a known place.
+// lookBack looks for the relay's last message before a sequence, down to where it has looked before. What has come since
+// is looked at in one go; a relay that takes over knows nothing yet and begins small.
 func (r *Relay) lookBack(ctx context.Context, known place, before, end, was uint64) error {
 	high, window := before-1, uint64(firstWindow)
-	for high > known.at {
-		low := known.at + 1
-		if high-known.at > window {
+	if known.end > 0 {
+		window = largestWindow
+	}
+	for high > known.end {
+		low := known.end + 1
+		if high-known.end > window {
 			low = high - window + 1
 		}
-		found := place{end: end}
+		var newest uint64
 		err := r.scan(ctx, low, high, func(seq uint64, h nats.Header) {
 			if journal, ok := relayed(h, known); ok {
-				found.journal, found.at = journal, seq
+				newest = journal
 				return
 			}
 			r.count(seq, was)
@@ -76,8 +80,8 @@ func (r *Relay) lookBack(ctx context.Context, known place, before, end, was uint
 		if err != nil {
 			return err
 		}
-		if found.at > 0 {
-			r.place, r.found = found, true
+		if newest > 0 {
+			r.place, r.found = place{journal: newest, end: end}, true
 			return nil
 		}
 		high, window = low-1, min(window*windowGrowth, largestWindow)

@@ -59,7 +59,7 @@ func (r *reader) run() {
 		}
 		r.journal.learn(meta.Sequence.Stream)
 		r.entries <- entry(r.journal.subjects, &stored{Seq: meta.Sequence.Stream, Subject: msg.Subject(),
-			Header: msg.Headers(), Data: msg.Data(), Time: meta.Timestamp})
+			Header: msg.Headers(), Data: msg.Data(), Time: meta.Timestamp.UTC()})
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 	"refundworker/schemas"
 )
 
-// patience is how often a publish is refused in a row before it is sent without its condition.
-const patience = 16
+// patience is how often a publish is refused in a row before it is sent without its condition. While a flood lasts it is
+// floodPatience.
+const patience, floodPatience = 4, 1
 
 // Relay publishes the journal's public events, in order and once each. Its methods are for one goroutine, but for Foreign.
 type Relay struct {
@@ -27,6 +28,8 @@ type Relay struct {
 	place    place
 	// found is set while place is known to be right, or to be refused.
 	found bool
+	// flooded is set while conditions do not hold because others write too fast.
+	flooded bool
 	// seen is the last sequence up to which foreign messages were counted.
 	seen    uint64
 	foreign atomic.Uint64
@@ -34,9 +37,9 @@ type Relay struct {
 
 // place is how far the relay has come.
 type place struct {
-	// journal is the sequence in the journal of the last published entry, at its sequence in the stream of events.
-	journal, at uint64
-	// end is the stream's last sequence as of which that was true.
+	// journal is the sequence in the journal of the last published entry.
+	journal uint64
+	// end is the sequence in the stream of events up to which every message was looked at.
 	end uint64
 }
 
@@ -97,7 +100,7 @@ func (r *Relay) publish(ctx context.Context, e ledger.Entry) error {
 		if e.Seq <= r.place.journal {
 			return nil
 		}
-		r.condition(msg, ids[0], try)
+		bare := r.condition(msg, ids[0], try)
 		ack, err := r.send(ctx, msg)
 		switch {
 		case err != nil:
@@ -109,27 +112,32 @@ func (r *Relay) publish(ctx context.Context, e ledger.Entry) error {
 			if published, err := r.published(ctx, ack.Sequence, e.Seq); err != nil {
 				return err
 			} else if published {
-				r.place = place{journal: e.Seq, at: ack.Sequence}
+				r.place = place{journal: e.Seq, end: ack.Sequence}
 				return nil
 			}
 			ids = ids[1:] // something else has this id
 		default:
-			r.place = place{journal: e.Seq, at: ack.Sequence, end: ack.Sequence}
-			r.seen = max(r.seen, ack.Sequence)
+			r.place = place{journal: e.Seq, end: ack.Sequence}
+			r.seen, r.flooded = max(r.seen, ack.Sequence), bare
 			return nil
 		}
 	}
 }
 
-// condition sets the id and the condition of the next try. Without an id there is always a condition.
-func (r *Relay) condition(msg *nats.Msg, id string, try int) {
+// condition sets the id and the condition of the next try. It reports whether there is no condition; without an id there
+// always is one.
+func (r *Relay) condition(msg *nats.Msg, id string, try int) (bare bool) {
 	msg.Header.Set(schemas.HeaderMsgID, id)
 	msg.Header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(r.place.end, 10))
 	if id == "" {
 		msg.Header.Del(schemas.HeaderMsgID)
-	} else if try >= patience {
-		msg.Header.Del(jetstream.ExpectedLastSeqHeader)
+		return false
 	}
+	if try < floodPatience || try < patience && !r.flooded {
+		return false
+	}
+	msg.Header.Del(jetstream.ExpectedLastSeqHeader)
+	return true
 }
 
 // send tries once. It answers nothing when the condition did not hold.

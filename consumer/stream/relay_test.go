@@ -310,7 +310,7 @@ func (f *fixture) flood(n int) {
 // A flood that never ends does not stop the relay, either.
 func TestRelayInAForeignFlood(t *testing.T) {
 	eachSize(t, func(t *testing.T, f *fixture) {
-		entries := f.fill("r", 15)
+		entries := f.fill("r", 6)
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
 		nc := f.dial().Conn()
@@ -344,5 +344,28 @@ func TestRelayInAForeignFlood(t *testing.T) {
 		wg.Wait()
 		t.Logf("%d entries among %d foreign messages in %s", len(entries), relays[0].Foreign(), time.Since(began))
 		f.holds(entries)
+	})
+}
+
+// An id that something else has taken keeps no event from being published.
+func TestRelayWhoseIDsAreTaken(t *testing.T) {
+	eachSize(t, func(t *testing.T, f *fixture) {
+		entries := f.fill("r", 3)
+		for _, id := range []string{"r:0:outcome", "r:1:outcome", "journal-4"} {
+			f.raw(subjects.Event(schemas.KindSucceeded, provider), nats.Header{"Nats-Msg-Id": {id}}, "foreign")
+		}
+		if err := f.relay().Publish(f.ctx(), entries); err != nil {
+			t.Fatal(err)
+		}
+		f.holds(entries)
+		var got []string
+		for _, m := range f.all(schemas.StreamEvents)[3:] {
+			got = append(got, m.Header.Get("ce-id")+" "+m.Header.Get("Nats-Msg-Id"))
+		}
+		want := []string{"r:0:dispatched:1 r:0:dispatched:1", "r:0:outcome journal-2", "r:1:dispatched:1 r:1:dispatched:1",
+			"r:1:outcome ", "r:2:dispatched:1 r:2:dispatched:1", "r:2:outcome r:2:outcome"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	})
 }
