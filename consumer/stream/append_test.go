@@ -123,27 +123,33 @@ func TestAppendsThroughLeaderChanges(t *testing.T) {
 	wg.Wait()
 	total := 0
 	for r := range refunds {
-		id := fmt.Sprintf("r%d", r)
-		chain, err := f.journal().Chain(f.ctx(), schemas.RequestID(id))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var before uint64
-		for i, e := range chain {
-			if e.Previous != before || e.Event.Attempt != i+1 {
-				t.Errorf("entry %d is attempt %d behind %d, want %d behind %d", e.Seq, e.Event.Attempt, e.Previous, i+1, before)
-			}
-			if seq, ok := acknowledged[id+e.Owner]; ok && seq == e.Seq {
-				delete(acknowledged, id+e.Owner)
-			}
-			before = e.Seq
-		}
-		total += len(chain)
+		total += f.checkChain(fmt.Sprintf("r%d", r), acknowledged)
 	}
 	if len(acknowledged) > 0 {
 		t.Errorf("acknowledged and not there: %v", acknowledged)
 	}
 	t.Logf("%d entries of %d appends in %s", total, writers*each, time.Since(began))
+}
+
+// checkChain checks that each entry of a chain stands behind the one that it was appended to, and takes it from those
+// that were acknowledged. It returns the chain's length.
+func (f *fixture) checkChain(id string, acknowledged map[string]uint64) int {
+	f.t.Helper()
+	chain, err := f.journal().Chain(f.ctx(), schemas.RequestID(id))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var before uint64
+	for i, e := range chain {
+		if e.Previous != before || e.Event.Attempt != i+1 {
+			f.t.Errorf("entry %d is attempt %d behind %d, want %d behind %d", e.Seq, e.Event.Attempt, e.Previous, i+1, before)
+		}
+		if seq, ok := acknowledged[id+e.Owner]; ok && seq == e.Seq {
+			delete(acknowledged, id+e.Owner)
+		}
+		before = e.Seq
+	}
+	return len(chain)
 }
 
 // A message whose answer is lost may be stored. Sent again it is not stored twice, and nobody else takes it for theirs.

@@ -369,3 +369,30 @@ func TestRelayWhoseIDsAreTaken(t *testing.T) {
 		}
 	})
 }
+
+// A relay that was overtaken and does not know it publishes nothing again, even when the server has forgotten the ids.
+func TestRelayThatWasOvertaken(t *testing.T) {
+	f := newFixture(t, 1)
+	c := stream.EventsConfig(subjects, 0, 1)
+	c.Duplicates = 100 * time.Millisecond
+	f.recreate(c)
+	entries := f.fill("r", 4)
+	first, second := f.relay(), f.relay()
+	if err := first.Publish(f.ctx(), entries[:3]); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Publish(f.ctx(), entries[:6]); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("ids that are forgotten", func() error {
+		ack, err := f.js.PublishMsg(f.ctx(), &nats.Msg{Subject: subjects.Event(schemas.KindFailed, provider), Header: nats.Header{"Nats-Msg-Id": {"probe"}}})
+		if err == nil && (ack.Duplicate || ack.Sequence == 7) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	if err := first.Publish(f.ctx(), entries[3:]); err != nil {
+		t.Fatal(err)
+	}
+	f.holds(entries)
+}
