@@ -202,7 +202,8 @@ func TestSurelyNotStored(t *testing.T) {
 		f := newFixture(t, 1)
 		j := f.journal()
 		f.kill(0)
-		if _, err := j.Append(f.ctx(), dispatched("one", 1, ""), 0); !errors.Is(err, stream.ErrNotDone) && !errors.Is(err, stream.ErrLost) {
+		_, err := j.Append(f.ctx(), dispatched("one", 1, ""), 0)
+		if !errors.Is(err, stream.ErrNotDone) && !errors.Is(err, stream.ErrLost) {
 			t.Errorf("got %v", err)
 		}
 		f.eventually("a connection that is known to be gone", func() error {
@@ -216,7 +217,8 @@ func TestSurelyNotStored(t *testing.T) {
 		f := newFixture(t, 1)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := f.journal().Append(ctx, dispatched("one", 1, ""), 0); !errors.Is(err, stream.ErrNotDone) || errors.Is(err, context.Canceled) {
+		_, err := f.journal().Append(ctx, dispatched("one", 1, ""), 0)
+		if !errors.Is(err, stream.ErrNotDone) || errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want ErrNotDone alone", err)
 		}
 	})
@@ -309,7 +311,8 @@ func TestEventsThatAreNotStored(t *testing.T) {
 	keyless := dispatched("one", 1, "")
 	keyless.Event.IdempotencyKey = ""
 	for name, e := range map[string]ledger.Entry{"of no kind": {}, "about no refund": rejected("one", 1), "without a key": keyless,
-		"without an attempt": dispatched("one", 0, ""), "of a wild refund": dispatched("*", 1, ""), "of two tokens": dispatched("a.b", 1, ""),
+		"without an attempt": dispatched("one", 0, ""),
+		"of a wild refund":   dispatched("*", 1, ""), "of two tokens": dispatched("a.b", 1, ""),
 		"of a long owner": dispatched("one", 1, strings.Repeat("x", 257))} {
 		if s, err := j.Append(f.ctx(), e, 0); !errors.Is(err, stream.ErrInvalid) {
 			t.Errorf("append of an event %s: got %+v, %v", name, s, err)

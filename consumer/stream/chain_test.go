@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,7 +52,12 @@ func newer(id string, n int) (nats.Header, string) {
 func TestEntriesAreReadAsWritten(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
-	want := []ledger.Entry{dispatched("one", 1, "me"), outcome("one")}
+	sole := dispatched("one", 2, "you")
+	sole.Hold = &ledger.Hold{Kind: ledger.SoleHold, LookedAt: math.MaxUint64, Velocity: &ledger.Pace{Bounds: []ledger.Bound{
+		{Window: time.Minute, Count: 100}, {Window: 24 * time.Hour, Micros: 5_000_000, DryRun: true}}}}
+	none := dispatched("one", 3, "you")
+	none.Hold = &ledger.Hold{Kind: ledger.NoHold, Rules: 2, Velocity: &ledger.Pace{Exempt: true}}
+	want := []ledger.Entry{dispatched("one", 1, "me"), sole, none, outcome("one")}
 	for i := range want {
 		e := &want[i]
 		e.ID = e.Event.ID()
@@ -60,7 +67,7 @@ func TestEntriesAreReadAsWritten(t *testing.T) {
 		e.Seq = f.must(j.Append(f.ctx(), *e, e.Previous))
 	}
 	got, err := j.Chain(f.ctx(), "one")
-	if err != nil || len(got) != 2 {
+	if err != nil || len(got) != len(want) {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	for i := range got {
@@ -75,10 +82,10 @@ func TestEntriesAreReadAsWritten(t *testing.T) {
 	if read := f.entries(); !reflect.DeepEqual(read, want) {
 		t.Errorf("read %+v\nwant %+v", read, want)
 	}
-	if id, err := j.EventID(f.ctx(), 2); id != "one:outcome" || err != nil {
+	if id, err := j.EventID(f.ctx(), 4); id != "one:outcome" || err != nil {
 		t.Errorf("got %q, %v", id, err)
 	}
-	if _, err := j.EventID(f.ctx(), 3); !errors.Is(err, idempotency.ErrNoEvent) {
+	if _, err := j.EventID(f.ctx(), 5); !errors.Is(err, idempotency.ErrNoEvent) {
 		t.Errorf("got %v, want ErrNoEvent", err)
 	}
 }
@@ -99,7 +106,8 @@ func TestForeignEntries(t *testing.T) {
 		f.forged(first, map[string]string{"Nats-Msg-Id": "one:dispatched:77", "ce-id": "one:dispatched:77"}),
 		f.forged(first, map[string]string{"Nats-Msg-Id": "a", "ce-id": "b"}),
 		f.forged(first, map[string]string{"Nats-Msg-Id": "c", "ce-id": "c", "Refund-Kind": ""}),
-		f.forged(first, map[string]string{"Nats-Msg-Id": "one:outcome", "ce-id": "one:outcome", "Refund-Kind": "succeeded", "ce-type": "refund-succeeded"}),
+		f.forged(first, map[string]string{"Nats-Msg-Id": "one:outcome", "ce-id": "one:outcome", "Refund-Kind": "succeeded",
+			"ce-type": "refund-succeeded"}),
 		f.forged(first, map[string]string{"Nats-Msg-Id": "d", "ce-id": "d", "Refund-Previous": "99"}),
 	}
 	head := first
@@ -166,7 +174,8 @@ func TestUnreadableEntries(t *testing.T) {
 		t.Errorf("read %+v", got)
 	}
 	// An intent without its key, or with a hold that cannot be read, says nothing either.
-	for i, change := range []map[string]string{{"Refund-Hold": "everything"}, {"Refund-Rules": "x"}, {"Refund-Velocity": "a minute"}} {
+	changes := []map[string]string{{"Refund-Hold": "everything"}, {"Refund-Rules": "x"}, {"Refund-Velocity": "a minute"}}
+	for i, change := range changes {
 		id := fmt.Sprintf("held:%d", i)
 		first := f.must(f.journal().Append(f.ctx(), dispatched(id, 1, "me"), 0))
 		m := f.forged(first, change)
@@ -219,6 +228,19 @@ func TestChainWithoutItsBeginning(t *testing.T) {
 	f.must(j.Append(f.ctx(), dispatched("one", 5, "me"), foreign))
 	if chain, err := j.Chain(f.ctx(), "one"); !errors.Is(err, stream.ErrUnreadable) {
 		t.Errorf("lost: got %v, %v", chain, err)
+	}
+	for id, behind := range map[string]string{"two": "", "three": "foreign"} {
+		first := f.must(j.Append(f.ctx(), dispatched(id, 1, "me"), 0))
+		f.must(j.Append(f.ctx(), dispatched(id, 2, "me"), first))
+		if behind != "" {
+			f.raw(subjects.Journal(schemas.RequestID(id)), nil, behind)
+		}
+		if err := s.DeleteMsg(f.ctx(), first); err != nil {
+			t.Fatal(err)
+		}
+		if chain, err := j.Chain(f.ctx(), schemas.RequestID(id)); !errors.Is(err, stream.ErrUnreadable) {
+			t.Errorf("the first one lost, %q behind: got %v, %v", behind, chain, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package stream
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -43,10 +44,59 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
+// What lacks a header, stands elsewhere or names another event is foreign, whether its body can be read or not. With every
+// header in place, a body that cannot be read is one of ours.
+func TestForeignIsToldFromUnreadable(t *testing.T) {
+	var s schemas.Subjects
+	event := schemas.Event{Kind: schemas.KindRejected, RequestID: "one", Provider: "test", OccurredAt: time.Unix(1, 0),
+		Reason: schemas.ReasonTooOld, BodyHash: [32]byte{7}}
+	type row struct {
+		name, subject, header, value string
+		foreign                      bool
+	}
+	rows := []row{{name: "whole"}, {name: "elsewhere", subject: "refunds.journal.x.other", foreign: true},
+		{name: "another kind", header: schemas.HeaderKind, value: "failed", foreign: true},
+		{name: "two ids", header: schemas.HeaderEventID, value: "one:rejected:08", foreign: true},
+		{name: "a long owner", header: schemas.HeaderOwner, value: strings.Repeat("x", maxHeader+1), foreign: true},
+		{name: "no place before", header: schemas.HeaderPrevious, value: "0", foreign: true}}
+	for _, name := range stamped {
+		rows = append(rows, row{name: "no " + name, header: name, foreign: true},
+			row{name: "a long " + name, header: name, value: strings.Repeat("x", maxHeader+1), foreign: true})
+	}
+	for _, r := range rows {
+		msg, err := message(s, ledger.Entry{Event: event}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.subject != "" {
+			msg.Subject = r.subject
+		}
+		if r.header != "" {
+			msg.Header.Set(r.header, r.value)
+		}
+		for _, body := range [][]byte{msg.Data, []byte("{"), nil} {
+			e := entry(s, &stored{Seq: 9, Subject: msg.Subject, Header: msg.Header, Data: body})
+			readable := !r.foreign && len(body) > 1
+			if e.Foreign != r.foreign || (e.Event.Kind != "") != readable {
+				t.Errorf("%s, body %q: got foreign %t, kind %q", r.name, body, e.Foreign, e.Event.Kind)
+			}
+		}
+	}
+	msg, err := message(s, ledger.Entry{Event: event}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg.Header.Set(schemas.HeaderSubject, "two") // and so it may stand under the subject of two
+	if e := entry(s, &stored{Seq: 9, Subject: s.Journal("two"), Header: msg.Header, Data: msg.Data}); !e.Foreign {
+		t.Errorf("an event of one under the subject of two: got %+v", e)
+	}
+}
+
 // What a command's publisher sends along never makes an event too large to be stored.
 func TestTraceIsBounded(t *testing.T) {
 	h := nats.Header{}
-	setTrace(h, ledger.Entry{Trace: make([]byte, traceBytes), TraceState: strings.Repeat("x", maxTraceState+1), Baggage: strings.Repeat("x", maxBaggage+1)})
+	setTrace(h, ledger.Entry{Trace: make([]byte, traceBytes), TraceState: strings.Repeat("x", maxTraceState+1),
+		Baggage: strings.Repeat("x", maxBaggage+1)})
 	if len(h) != 1 || h.Get("traceparent") != "00-00000000000000000000000000000000-0000000000000000-00" {
 		t.Errorf("got %d headers, traceparent %q", len(h), h.Get("traceparent"))
 	}

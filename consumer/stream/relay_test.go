@@ -385,7 +385,8 @@ func TestRelayThatWasOvertaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.eventually("ids that are forgotten", func() error {
-		ack, err := f.js.PublishMsg(f.ctx(), &nats.Msg{Subject: subjects.Event(schemas.KindFailed, provider), Header: nats.Header{"Nats-Msg-Id": {"probe"}}})
+		ack, err := f.js.PublishMsg(f.ctx(), &nats.Msg{Subject: subjects.Event(schemas.KindFailed, provider),
+			Header: nats.Header{"Nats-Msg-Id": {"probe"}}})
 		if err == nil && (ack.Duplicate || ack.Sequence == 7) {
 			err = errors.New("not yet")
 		}

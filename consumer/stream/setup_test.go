@@ -248,7 +248,8 @@ func (f *fixture) all(name string) []*jetstream.RawStreamMsg {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		out = append(out, &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Header: m.Headers(), Data: m.Data()})
+		out = append(out, &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Header: m.Headers(),
+			Data: m.Data()})
 		if meta.Sequence.Stream >= last {
 			return out
 		}

@@ -15,7 +15,8 @@ import (
 func TestStreams(t *testing.T) {
 	f := newFixture(t, 1)
 	common := jetstream.StreamConfig{Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-		Replicas: 1, Duplicates: 10 * time.Minute, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1}
+		Replicas: 1, Duplicates: 10 * time.Minute, MaxMsgs: -1, MaxBytes: -1,
+		MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1}
 	journal, events := common, common
 	journal.Name, journal.Subjects = "REFUND_JOURNAL", []string{"refunds.journal.r.*", "refunds.journal.x.*"}
 	journal.MaxAge, journal.DenyDelete, journal.DenyPurge = retain, true, true
@@ -32,7 +33,8 @@ func TestStreams(t *testing.T) {
 		}
 	}
 	other := schemas.Subjects{Prefix: "eu.refunds"}
-	if got := stream.EventsConfig(other, time.Hour, 3); got.MaxAge != time.Hour || got.Replicas != 3 || got.Subjects[0] != "eu.refunds.events.>" {
+	got := stream.EventsConfig(other, time.Hour, 3)
+	if got.MaxAge != time.Hour || got.Replicas != 3 || got.Subjects[0] != "eu.refunds.events.>" {
 		t.Errorf("got %+v", got)
 	}
 }
