@@ -380,3 +380,21 @@ func TestEveryEventOfARefundHasItsCondition(t *testing.T) {
 		}
 	}
 }
+
+// Answers may overtake each other: that is not a journal that went backwards.
+func TestConcurrentAppendsAreNoStepBack(t *testing.T) {
+	f := newFixture(t, 1)
+	j := f.journal()
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for n := range 100 {
+				s, err := j.Append(f.ctx(), dispatched(fmt.Sprintf("%d:%d", w, n), 1, "me"), 0)
+				if err != nil || s.Stale {
+					t.Errorf("got %+v, %v", s, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
