@@ -13,7 +13,7 @@ import (
 var (
 	only  = flag.String("explore.only", "", "search only the scenarios whose names begin so")
 	from  = flag.Uint64("explore.seed", 1, "seed of the walks")
-	limit = flag.Duration("explore.limit", 3*time.Second, "bound of each search")
+	limit = flag.Duration("explore.limit", time.Second, "bound of each search")
 )
 
 func TestMain(m *testing.M) {
