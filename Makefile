@@ -8,6 +8,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZTIME ?= 60s
 # How long one package's tests may take. This ends a test that hangs: machines differ, and no test is held to a time.
 TEST_TIMEOUT ?= 60m
+# How long each space is searched.
+EXPLORE ?= 5m
 # Drills start whole servers and workers: they do not share the cores with other packages.
 DRILLS = ./cmd/refundworker/drills
 
@@ -41,6 +43,14 @@ test-long: needs ## run what takes too long for every change: longer freezes, mo
 	$(GO) test -race -count=1 -tags long -timeout 60m -run '^TestLong' -v ./...
 	$(GO) test -race -count=1 -timeout 60m -run 'Machine' -rapid.checks 500 ./idempotency
 
+.PHONY: explore
+explore: ## search every interleaving of the protocol, for EXPLORE each space (some 5 minutes each by default)
+	$(GO) test -count=1 -timeout 12h -run '^TestExplore' -v ./consumer/refund/explore -explore.limit $(EXPLORE)
+
+.PHONY: mutate
+mutate: ## drop the protocol's rules from the source, one at a time: the search must find what goes wrong
+	$(GO) test -count=1 -timeout 12h -tags mutate -run '^TestMutations' -v ./consumer/refund/explore -explore.limit 60s
+
 .PHONY: interop
 interop: needs-interop ## check against GnuPG and the official Craftgate client (installs gnupg, nodejs)
 	$(GO) test -count=1 -tags interop -run '^TestInterop' ./...
@@ -51,8 +61,9 @@ check: ## check form, vet, staticcheck, go.mod and the import floors
 	$(GO) vet ./...
 	$(GO) vet -tags long ./...
 	$(GO) vet -tags interop ./...
+	$(GO) vet -tags mutate ./...
 	$(GO) build -C .tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	bin/staticcheck -tags long,interop ./...
+	bin/staticcheck -tags long,interop,mutate ./...
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run '^TestArch' ./cmd/refundworker
 

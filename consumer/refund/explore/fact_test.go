@@ -171,12 +171,6 @@ func (f fact) moves() bool {
 	return f.named() == schemas.KindSucceeded || f.named() == schemas.KindCancelled
 }
 
-// same reports whether two facts are one event, wherever it is stored.
-func (f fact) same(g fact) bool {
-	f.seq, g.seq = 0, 0
-	return f == g
-}
-
 func (f fact) String() string {
 	if f.kind == 0 {
 		return "foreign entry"

@@ -161,16 +161,6 @@ func (w *world) append(f fact, after int16) (int16, bool) {
 	return f.seq, true
 }
 
-// stored reports whether an event is in the journal.
-func (s *refundState) stored(f fact) bool {
-	for _, g := range s.log[:s.n] {
-		if g.same(f) {
-			return true
-		}
-	}
-	return false
-}
-
 // check judges a state.
 func (w *world) check() error {
 	if w.bad != "" {
