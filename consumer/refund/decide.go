@@ -207,7 +207,7 @@ func decideState(s situation) (Decision, bool) {
 func decideAttempt(s situation) (Decision, bool) {
 	switch {
 	case s.expired() && s.clean():
-		return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonExpired, FoundBy: s.foundBy(), Then: Ack,
+		return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonExpired, FoundBy: schemas.FoundByLookup, Then: Ack,
 			Detail: "notAfter has passed and nothing was executed"}, true
 	case s.expired(), s.calls() >= s.MaxAttempts, s.calls() == 0 && s.now.Sub(s.since()) > s.GiveUpAfter:
 		return s.giveUp("no further attempt may be made"), true
@@ -215,15 +215,20 @@ func decideAttempt(s situation) (Decision, bool) {
 	return Decision{}, false
 }
 
-// foundBy says how it became known that nothing was executed, where no call said so.
-func (s situation) foundBy() schemas.FoundBy { return schemas.FoundByLookup }
-
 // giveUp asks a person, and tells them whether an earlier attempt may have moved money.
 func (s situation) giveUp(detail string) Decision {
 	if s.clean() {
 		return park(schemas.ReasonRetriesExhausted, providers.Result{}, detail)
 	}
 	return park(schemas.ReasonOutcomeUnknown, providers.Result{}, detail)
+}
+
+// refused ends a refund that the provider can never take, once nothing is in doubt.
+func (s situation) refused(detail string) Decision {
+	if !s.clean() {
+		return park(schemas.ReasonOutcomeUnknown, providers.Result{}, detail)
+	}
+	return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonDeclined, FoundBy: schemas.FoundByCall, Then: Ack, Detail: detail}
 }
 
 // undo ends a claim whose attempt was journalled and surely did nothing.

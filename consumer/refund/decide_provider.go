@@ -30,7 +30,7 @@ func decideUnprepared(s situation, err error) Decision {
 			d.Detail = err.Error() + "; " + d.Detail
 			return d
 		}
-		return s.giveUp(err.Error())
+		return s.refused(err.Error())
 	}
 	if s.now.Sub(s.since()) > s.GiveUpAfter {
 		return s.giveUp(err.Error())
@@ -56,7 +56,9 @@ func decideCalled(s situation, r providers.Result, err error) Decision {
 	switch {
 	case kind == providers.Unknown:
 		return s.inDoubt(err.Error())
-	case kind == providers.Invalid, s.now.Sub(s.since()) > s.GiveUpAfter:
+	case kind == providers.Invalid:
+		return s.refused(err.Error())
+	case s.now.Sub(s.since()) > s.GiveUpAfter:
 		return s.giveUp(err.Error())
 	}
 	d := s.undo(s.backoff(after), err.Error())

@@ -42,8 +42,8 @@ type run struct {
 	known bool
 	// own is the sequence of the own intent; 0 while there is none.
 	own uint64
-	// cleared is set once every attempt up to the head is known to have done nothing; untouched when none of them left.
-	cleared, untouched bool
+	// cleared is set once a lookup has shown that no attempt up to the head did anything.
+	cleared bool
 }
 
 // Work takes a delivery of a command from claim to end.
@@ -85,7 +85,7 @@ func (r *run) read() error {
 		return err
 	}
 	r.refund = ledger.Fold(chain, r.claim.Clean)
-	r.known, r.own, r.cleared, r.untouched = true, 0, false, false
+	r.known, r.own, r.cleared = true, 0, false
 	return nil
 }
 
@@ -110,7 +110,7 @@ func (r *run) resolve() (Decision, bool) {
 	if decision, done := r.askGuard(); done {
 		return decision, true
 	}
-	if r.untouched {
+	if len(r.refund.Doubt()) == 0 { // nothing ever left
 		return r.attempt()
 	}
 	if decision, done := decideUnasked(r.situation()); done {
@@ -130,32 +130,31 @@ func (r *run) resolve() (Decision, bool) {
 	return r.attempt()
 }
 
-// askGuard finds out whether any attempt in doubt got its payment's hold: without one none was called for.
+// askGuard finds out which attempts in doubt got their payment's hold: for those that did not, no call was made.
 func (r *run) askGuard() (Decision, bool) {
-	open := r.refund.Doubt()
-	if !guarded(open) {
+	last := uint64(0)
+	for _, i := range r.refund.Doubt() {
+		if isGuarded(i) {
+			last = i.Seq
+		}
+	}
+	if last == 0 {
 		return Decision{}, false
 	}
-	last := open[len(open)-1].Seq
 	grant, err := r.Payments.Await(r.asked(), last, r.lastCall())
 	if err != nil {
 		return abandon(scheduleFloor, r.Round, err.Error()), true
 	}
-	if grant.Since == 0 || grant.Since > last {
-		r.cleared, r.untouched = true, true
+	for n, i := range r.refund.Intents {
+		if isGuarded(i) && (grant.Since == 0 || i.Seq < grant.Since) {
+			r.refund.Intents[n].Clean = true
+		}
 	}
 	return Decision{}, false
 }
 
-// guarded reports whether every attempt asked for the payment's hold by the rules that are known here.
-func guarded(open []ledger.Intent) bool {
-	for _, i := range open {
-		if i.Hold == nil || i.Hold.Rules != ledger.GuardRules {
-			return false
-		}
-	}
-	return len(open) > 0
-}
+// isGuarded reports whether an attempt asked for its payment's hold by the rules that are known here.
+func isGuarded(i ledger.Intent) bool { return i.Hold != nil && i.Hold.Rules == ledger.GuardRules }
 
 // followUp asks for the result of a refund that the provider took on, when its schedule says so.
 func (r *run) followUp() Decision {
@@ -207,7 +206,7 @@ func (r *run) captured() *schemas.Money {
 func (r *run) request() providers.Request {
 	request := providers.Request{RequestID: r.Command.RequestID, Payment: r.Command.Payment, Amount: r.Command.Amount,
 		Options: r.Command.Options, RequestedAt: r.Command.RequestedAt, IdempotencyKey: r.key()}
-	if open := r.refund.Doubt(); len(open) > 0 && !r.untouched {
+	if open := r.refund.Doubt(); len(open) > 0 {
 		request.Attempt, request.Baseline = len(open), open[0].Baseline
 	}
 	return request

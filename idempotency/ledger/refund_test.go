@@ -1,0 +1,59 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"refundworker/schemas"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func entry(seq uint64, k schemas.Kind, attempt int, key string) Entry {
+	at := noon.Add(time.Duration(seq) * time.Minute)
+	e := schemas.Event{Kind: k, RequestID: "r", OccurredAt: at, Attempt: attempt, IdempotencyKey: key}
+	if k == schemas.KindDispatched {
+		until := at.Add(50 * time.Second)
+		e.LeaseUntil = &until
+	}
+	return Entry{Seq: seq, Event: e}
+}
+
+// What a chain says of doubt, keys and states.
+func TestFold(t *testing.T) {
+	dispatched := func(seq uint64, attempt int, key string) Entry {
+		return entry(seq, schemas.KindDispatched, attempt, key)
+	}
+	for _, row := range []struct {
+		name  string
+		chain []Entry
+		clean uint64
+		state schemas.Kind
+		doubt int
+		key   string
+		since uint64 // the entry under which the key was first used
+	}{
+		{"nothing", nil, 0, "", 0, "", 0},
+		{"an attempt", []Entry{dispatched(1, 1, "r")}, 0, schemas.KindDispatched, 1, "r", 1},
+		{"an attempt that surely did nothing", []Entry{dispatched(1, 1, "r")}, 1, schemas.KindDispatched, 0, "r", 1},
+		{"two, of which the first did nothing", []Entry{dispatched(1, 1, "r"), dispatched(2, 2, "r")}, 1, schemas.KindDispatched, 1, "r", 1},
+		{"put off, and tried again", []Entry{dispatched(1, 1, "r"), entry(2, schemas.KindDeferred, 1, ""), dispatched(3, 2, "r:r1")}, 0,
+			schemas.KindDispatched, 1, "r:r1", 3},
+		{"a person vouched for all before", []Entry{dispatched(1, 1, "r"), entry(2, schemas.KindParked, 1, ""),
+			entry(3, schemas.KindResumed, 0, "")}, 0, schemas.KindResumed, 0, "r", 1},
+		{"an entry that no worker wrote says nothing", []Entry{dispatched(1, 1, "r"), {Seq: 2}}, 0, schemas.KindDispatched, 1, "r", 1},
+		{"an outcome stays", []Entry{dispatched(1, 1, "r"), entry(2, schemas.KindFailed, 0, ""), entry(3, schemas.KindParked, 1, "")}, 0,
+			schemas.KindFailed, 1, "r", 1},
+	} {
+		r := Fold(row.chain, row.clean)
+		if r.State != row.state || len(r.Doubt()) != row.doubt || r.Key != row.key {
+			t.Errorf("%s: %s, %d in doubt, key %q; want %s, %d, %q", row.name, r.State, len(r.Doubt()), r.Key, row.state, row.doubt, row.key)
+		}
+		if want := noon.Add(time.Duration(row.since) * time.Minute); row.since > 0 && !r.KeySince.Equal(want) {
+			t.Errorf("%s: the key is known since %s, want %s", row.name, r.KeySince, want)
+		}
+		if n := len(row.chain); n > 0 && r.Head != row.chain[n-1].Seq {
+			t.Errorf("%s: head %d, want %d", row.name, r.Head, row.chain[n-1].Seq)
+		}
+	}
+}
