@@ -161,7 +161,7 @@ func (s situation) calls() int { return s.refund.Reached(s.claim.Clean) }
 
 // conclusive is when "not found" counts.
 func (s situation) conclusive() time.Time {
-	return s.refund.LeaseUntil.Add(straggler + s.Capabilities.LookupDelay)
+	return s.refund.LeaseUntil.Add(arrived + s.Capabilities.LookupDelay)
 }
 
 // decideClaim settles deliveries that end at the claim; it reports false when work goes on. That a claim says "conflict"

@@ -122,11 +122,11 @@ func decideUnasked(s situation) (Decision, bool) {
 // decideRepeat tells what becomes of doubt that no lookup can end; it reports false when the call may be repeated under
 // the key of the attempt in doubt. Neither a repeat nor a person's decision may overtake a call that is still on its way.
 func decideRepeat(s situation) (Decision, bool) {
-	if early := s.refund.LeaseUntil.Add(straggler).Sub(s.now); early > 0 {
+	if early := s.refund.LeaseUntil.Add(arrived).Sub(s.now); early > 0 {
 		return abandon(early, s.round, "an attempt may still be on its way"), true
 	}
 	life := s.Capabilities.KeyLife
-	if life == 0 || s.now.After(s.refund.KeySince.Add(life-s.lease())) {
+	if life == 0 || s.now.After(s.refund.KeySince.Add(life-s.lease()-clocksApart)) {
 		return park(schemas.ReasonOutcomeUnknown, providers.Result{}, "nothing can tell whether the refund was made"), true
 	}
 	return Decision{}, false

@@ -177,13 +177,13 @@ func TestNextLook(t *testing.T) {
 func TestDecideRuling(t *testing.T) {
 	parked := ledger.Refund{State: schemas.KindParked, LeaseUntil: noon}
 	var early *TooEarlyError
-	if err := decideRuling(Ruling{As: schemas.KindResumed}, parked, noon.Add(straggler-1)); !errors.As(err, &early) || !early.Until.Equal(noon.Add(straggler)) {
+	if err := decideRuling(Ruling{As: schemas.KindResumed}, parked, noon.Add(arrived-1)); !errors.As(err, &early) || !early.Until.Equal(noon.Add(arrived)) {
 		t.Errorf("right after the lease: %v, want too early", err)
 	}
 	if err := decideRuling(Ruling{As: schemas.KindSucceeded}, parked, noon); err != nil {
 		t.Errorf("that money moved: %v, want it taken at once", err)
 	}
-	if err := decideRuling(Ruling{As: schemas.KindFailed}, parked, noon.Add(straggler)); err != nil {
+	if err := decideRuling(Ruling{As: schemas.KindFailed}, parked, noon.Add(arrived)); err != nil {
 		t.Errorf("later: %v, want it taken", err)
 	}
 	if err := decideRuling(Ruling{As: schemas.KindFailed}, ledger.Refund{State: schemas.KindDispatched}, noon); err != ErrNotParked {

@@ -37,9 +37,11 @@
 //
 // What conditions cannot stop is a request that is still on its way to the provider. So each intent says until when
 // its worker may call, and whoever is in doubt waits for that, and a margin, before "not found" counts or a call is
-// repeated.
+// repeated. The margin covers requests that travel slowly and clocks that are apart, both at once.
 //
 // # What it does not do
+//
+// The worker of package consumer does not run on it yet; what drives it so far is the search in package explore.
 //
 // It knows no JetStream, no Redis, no HTTP, no goroutine and no clock: all it reaches are the ports of ports.go, and all
 // it decides are the pure functions of the decide files. So every interleaving of it can be searched, and is.

@@ -137,7 +137,9 @@ type Call struct {
 	Until time.Time
 }
 
-// Carrier is the message in hand, and the one that carries the refund on.
+// Carrier is the message in hand, and the one that carries the refund on. Its times are by the worker's own clock: where
+// the server that fires schedules has another one, the carrier translates, or what is due soon would fire at once, again
+// and again.
 type Carrier interface {
 	// Standing is the message that carries the refund on already; nil when there is none.
 	Standing() (*Carried, error)

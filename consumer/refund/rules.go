@@ -36,9 +36,12 @@ type Backoff struct {
 func (r Rules) lease() time.Duration { return r.Timeout + r.LeaseMargin }
 
 const (
-	// straggler is how long after a lease's end a request that was sent under it may still arrive at the provider. It
-	// covers clocks that are apart, too.
-	straggler = 5 * time.Second
+	// straggler is how long after a lease's end a request that was sent under it may still arrive at the provider, and
+	// clocksApart how far the clocks of two workers may differ: each stops when it is 5 s off the servers'. By whichever
+	// clock a lease's end was written, nothing that was sent under it arrives later than arrived after it.
+	straggler   = 5 * time.Second
+	clocksApart = 10 * time.Second
+	arrived     = straggler + clocksApart
 	// callMargin is kept free between the latest end of a call and the end of its lease.
 	callMargin = 2 * time.Second
 	// scheduleFloor is the shortest wait that a schedule is used for.

@@ -62,7 +62,7 @@ func decideRuling(o Ruling, refund ledger.Refund, now time.Time) error {
 	if refund.State != schemas.KindParked {
 		return ErrNotParked
 	}
-	if until := refund.LeaseUntil.Add(straggler); !moved(o.As) && now.Before(until) {
+	if until := refund.LeaseUntil.Add(arrived); !moved(o.As) && now.Before(until) {
 		return &TooEarlyError{until}
 	}
 	return nil

@@ -57,5 +57,6 @@
 //
 // # Not here
 //
-// No decisions, no repetitions of appends, no schedules. Streams are described here and made elsewhere.
+// No decisions, no repetitions of appends, no schedules. Streams are described here and made elsewhere. The worker of
+// package consumer does not use this journal yet.
 package stream

@@ -89,7 +89,8 @@ func (e effect) unheard() bool {
 const (
 	timeout   = 20
 	margin    = 30
-	straggler = 5 // what a call may be late after its lease
+	straggler = 5  // what a call may be late after its lease
+	arrived   = 15 // after a lease's end, by anybody's clock, nothing arrives that was sent under it
 	lookDelay = 15
 	grace     = 40 // for how long a run tries to journal that money moved
 	keyLife   = 300

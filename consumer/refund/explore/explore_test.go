@@ -55,13 +55,29 @@ func TestExploreEachKind(t *testing.T) {
 
 // Longer stories by chance: three workers, notices, operators, redeliveries, other content, foreign entries.
 func TestExploreWalks(t *testing.T) {
-	for _, sc := range chosen(append(kinds(), guarded(), reversed(), otherRules())...) {
+	t.Logf("seed %d", *from)
+	for _, sc := range chosen(slices.Concat(kinds(), apart(), []*scenario{guarded(), reversed(), otherRules()})...) {
 		b := &sc.budget
 		b.starts, b.ticks, b.notices, b.rulings, b.redeliveries, b.early, b.rivals, b.foreign = b.starts+3, 8, b.notices+2, 1, 1, 1, 1, 1
 		b.lost, b.late, b.losses, b.crashes = 2, 2, 2, 2
 		sc.workers = 3
+		if sc.skew != [maxWorkers]second{} { // there are more instants, and little else is to happen
+			*b = budget{starts: 5, ticks: 20, crashes: 1, redeliveries: 1, rulings: 1}
+		}
 		if show(t, sc, "walks", walk(sc, *from, 1<<40, *limit)); t.Failed() {
 			return
 		}
 	}
+}
+
+// A lookup that does not show what the provider took on would have the money moved twice: such a provider has to count as
+// one without a lookup.
+func TestExploreFindsBlindLookups(t *testing.T) {
+	sc := blind()
+	sc.budget = budget{starts: 4, ticks: 6, crashes: 1, redeliveries: 1}
+	f := walk(sc, *from, 1<<40, time.Minute)
+	if f.err == nil {
+		t.Fatalf("nothing was found in %d steps", f.steps)
+	}
+	t.Logf("%v\n%s", f.err, tell(sc, shrink(sc, f.schedule)))
 }

@@ -61,6 +61,26 @@ func small() []*scenario {
 	return out
 }
 
+// apart are workers whose clocks are as far apart as they may be.
+func apart() (out []*scenario) {
+	for _, sc := range kinds() {
+		switch sc.name {
+		case "lookup", "key", "neither":
+			sc.name, sc.skew = "clocks apart, "+sc.name, [maxWorkers]second{-5, 0, 5}
+			sc.effects = []effect{pays, paysLate, doesNothing}
+			out = append(out, sc)
+		}
+	}
+	return out
+}
+
+// blind is a provider whose lookup does not show what it took on.
+func blind() *scenario {
+	sc := kinds()[5]
+	sc.name, sc.blind = "blind lookup", true
+	return sc
+}
+
 // reversed is a refund that succeeded and comes back in parts, each told more than once.
 func reversed() *scenario {
 	sc := kinds()[0]

@@ -152,7 +152,7 @@ func (w *world) replies(i int8, out []choice) []choice {
 			}
 		}
 	case opRefund:
-		if w.now >= o.until {
+		if w.now >= o.until-w.sc.skew[i] {
 			add(effectFrom + int8(doesNothing))
 			break
 		}
@@ -185,8 +185,10 @@ func (w *world) instant() (second, bool) {
 	next := second(never)
 	see := func(ts ...second) {
 		for _, t := range ts {
-			if t > w.now {
-				next = min(next, t)
+			for _, ahead := range w.sc.skew { // whoever's clock judges it
+				if t-ahead > w.now {
+					next = min(next, t-ahead)
+				}
 			}
 		}
 	}
@@ -195,12 +197,12 @@ func (w *world) instant() (second, bool) {
 		for _, f := range s.log[:s.n] {
 			switch f.named() {
 			case schemas.KindDispatched:
-				see(f.lease, f.lease+straggler)
+				see(f.lease, f.lease+arrived)
 				if w.sc.rules.Capabilities.Lookup {
-					see(f.lease + straggler + lookDelay)
+					see(f.lease + arrived + lookDelay)
 				}
 				if w.sc.keyed {
-					see(f.at+keyLife-timeout-margin, f.at+keyLife)
+					see(f.at+keyLife-timeout-margin-10, f.at+keyLife)
 				}
 			case schemas.KindDeferred:
 				see(f.due)
@@ -234,7 +236,8 @@ func (w *world) take(c choice) {
 		w.begin(c)
 	case cNotice:
 		w.left.notices--
-		b := begun{what: aNotice, refund: c.refund, kind: schemas.KindSucceeded, notice: c.message, now: w.now, arrived: w.now}
+		b := begun{what: aNotice, refund: c.refund, kind: schemas.KindSucceeded, notice: c.message, arrived: w.now,
+			now: w.now + w.sc.skew[c.worker]}
 		switch {
 		case c.variant == 1:
 			b.kind, b.part = schemas.KindReversed, w.sc.reversals[c.message]
@@ -248,7 +251,7 @@ func (w *world) take(c choice) {
 		w.left.rulings--
 		w.tokens++
 		w.workers[c.worker] = worker{message: -1, node: w.sc.tree.start(begun{what: aRuling, refund: c.refund,
-			kind: schemas.KindResumed, token: w.tokens, now: w.now})}
+			kind: schemas.KindResumed, token: w.tokens, now: w.now + w.sc.skew[c.worker]})}
 	case cStep:
 		w.step(c.worker, c.variant)
 	case cCrash:
@@ -291,7 +294,7 @@ func (w *world) begin(c choice) {
 	m.holders |= 1 << c.worker
 	s.msgs[at] = m
 	w.workers[c.worker] = worker{w.sc.tree.start(begun{what: aCommand, refund: c.refund, content: m.content,
-		scheduled: m.scheduled, round: m.round, arrived: m.arrived, now: w.now}), at, m.seq, 0}
+		scheduled: m.scheduled, round: m.round, arrived: m.arrived, now: w.now + w.sc.skew[c.worker]}), at, m.seq, 0}
 }
 
 // drop lets go of the message that a worker has in hand: it comes again.
@@ -321,6 +324,7 @@ func (k *worker) end() {
 func (w *world) step(i, variant int8) {
 	k := &w.workers[i]
 	o := k.node.op
+	o.until, o.lease, o.at = o.until-w.sc.skew[i], o.lease-w.sc.skew[i], o.at-w.sc.skew[i] // what the worker counts, it counts by its own clock
 	s := &w.refunds[o.refund]
 	var r reply
 	switch o.kind {
@@ -346,6 +350,9 @@ func (w *world) step(i, variant int8) {
 			break
 		}
 		r = w.read(o, s)
+		if r.carried.seq != 0 {
+			r.carried.due += w.sc.skew[i]
+		}
 	case opSchedule, opWake, opBury, opBuryStanding, opAck, opNak, opTerm:
 		r.err = w.carry(i, o, s)
 	case opEnded:
@@ -355,7 +362,7 @@ func (w *world) step(i, variant int8) {
 	case opPanic:
 		w.bad = "the protocol panicked: " + o.words
 	}
-	r.now = w.now
+	r.now = w.now + w.sc.skew[i]
 	next := w.sc.tree.next(k.node, r)
 	if next.op.kind == opEnd {
 		w.drop(i, w.now)

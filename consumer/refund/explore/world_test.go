@@ -86,6 +86,8 @@ type scenario struct {
 	// keyed: the provider honours the key. blind: a lookup does not show what it took on. guard: the refunds share a
 	// payment that was captured for captured units.
 	keyed, blind, guard bool
+	// skew is how far each worker's clock is ahead of the world's.
+	skew [maxWorkers]second
 	// reversals are notices of so many units each that may come, again and again, once the refund has succeeded.
 	reversals []int8
 	// before is what the journal holds at the start, and movesBefore what the provider has done.
@@ -326,12 +328,12 @@ func (w *world) encode(b []byte) []byte {
 		event(l.fact)
 		wide(second(l.after))
 	}
-	var places [maxWorkers]uint64 // workers are alike
+	var places [maxWorkers]uint64 // workers whose clocks agree are alike
 	for i := range w.sc.workers {
 		if n := w.workers[i].node; n != nil {
 			places[i] = uint64(n.n)<<32 | uint64(uint8(w.workers[i].message))<<24 | uint64(w.workers[i].heard)
 		}
-		for j := i; j > 0 && places[j] < places[j-1]; j-- {
+		for j := i; j > 0 && places[j] < places[j-1] && w.sc.skew == [maxWorkers]second{}; j-- {
 			places[j], places[j-1] = places[j-1], places[j]
 		}
 	}
