@@ -48,7 +48,7 @@ func TestEventNames(t *testing.T) {
 	}{
 		{Event{Kind: KindDispatched, Attempt: 2}, "r:1:dispatched:2", "refund-dispatched", "r:1"},
 		{Event{Kind: KindDeferred, Attempt: 1}, "r:1:deferred:1", "refund-deferred", "r:1"},
-		{Event{Kind: KindAcknowledged, Attempt: 3}, "r:1:acknowledged", "refund-acknowledged", "r:1"},
+		{Event{Kind: KindAcknowledged, Attempt: 3}, "r:1:acknowledged:3", "refund-acknowledged", "r:1"},
 		{Event{Kind: KindSucceeded}, "r:1:outcome", "refund-succeeded", "r:1"},
 		{Event{Kind: KindCancelled}, "r:1:outcome", "refund-cancelled", "r:1"},
 		{Event{Kind: KindFailed}, "r:1:outcome", "refund-failed", "r:1"},

@@ -12,7 +12,7 @@ const EventDataSchema = "urn:refundworker:refund-event:1"
 func (e Event) ID() string {
 	id := string(e.RequestID) + ":" + string(e.Kind)
 	switch e.Kind {
-	case KindDispatched, KindDeferred:
+	case KindDispatched, KindDeferred, KindAcknowledged:
 		return id + ":" + strconv.Itoa(e.Attempt)
 	case KindSucceeded, KindCancelled, KindFailed:
 		// One id for every outcome: the stream itself refuses a second one.

@@ -41,9 +41,9 @@ func TestReadmeTryOut(t *testing.T) {
 	}
 	js := connect(t, url)
 	for subject, want := range map[string]string{
-		schemas.Subjects{}.Event(schemas.KindAcknowledged, "craftgate-try"): "try-1:acknowledged",
+		schemas.Subjects{}.Event(schemas.KindAcknowledged, "craftgate-try"): "try-1:acknowledged:1",
 		schemas.Subjects{}.Event(schemas.KindSucceeded, "craftgate-try"):    "try-1:outcome",
-		schemas.Subjects{}.Event(schemas.KindAcknowledged, "cards-try"):     "try-2:acknowledged",
+		schemas.Subjects{}.Event(schemas.KindAcknowledged, "cards-try"):     "try-2:acknowledged:1",
 		schemas.Subjects{}.Event(schemas.KindSucceeded, "cards-try"):        "try-2:outcome",
 		schemas.Subjects{}.Event(schemas.KindReversed, "cards-try"):         "try-2:reversed:",
 	} {

@@ -156,6 +156,11 @@ func (s situation) since() time.Time {
 	return s.arrived
 }
 
+// worn reports whether it was tried for long, and often: what waited where nobody tried is as good as new.
+func (s situation) worn() bool {
+	return s.round >= s.MaxAttempts && s.now.Sub(s.since()) > s.GiveUpAfter
+}
+
 // calls counts the attempts that may have reached the provider, the own one among them.
 func (s situation) calls() int { return s.refund.Reached(s.claim.Clean) }
 
@@ -209,7 +214,7 @@ func decideAttempt(s situation) (Decision, bool) {
 	case s.expired() && s.clean():
 		return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonExpired, FoundBy: schemas.FoundByLookup, Then: Ack,
 			Detail: "notAfter has passed and nothing was executed"}, true
-	case s.expired(), s.calls() >= s.MaxAttempts, s.calls() == 0 && s.now.Sub(s.since()) > s.GiveUpAfter:
+	case s.expired(), s.calls() >= s.MaxAttempts, s.calls() == 0 && s.worn():
 		return s.giveUp("no further attempt may be made"), true
 	}
 	return Decision{}, false

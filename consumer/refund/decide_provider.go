@@ -32,7 +32,7 @@ func decideUnprepared(s situation, err error) Decision {
 		}
 		return s.refused(err.Error())
 	}
-	if s.now.Sub(s.since()) > s.GiveUpAfter {
+	if s.worn() {
 		return s.giveUp(err.Error())
 	}
 	// A schedule, however short the wait: a delivery that is given back would forget how many rounds there were.
@@ -58,7 +58,7 @@ func decideCalled(s situation, r providers.Result, err error) Decision {
 		return s.inDoubt(err.Error())
 	case kind == providers.Invalid:
 		return s.refused(err.Error())
-	case s.now.Sub(s.since()) > s.GiveUpAfter:
+	case s.worn():
 		return s.giveUp(err.Error())
 	}
 	d := s.undo(s.backoff(after), err.Error())
@@ -147,7 +147,8 @@ func decideFound(s situation, f providers.Finding, err error) (Decision, bool) {
 		return decideNotNow(s, f.Result), true // what was taken on failed, and may be asked for again later
 	case f.Kind == providers.Found && status == providers.Acknowledged && !inDoubt:
 		return decideUnfound(s, "the provider is still at it"), true
-	case f.Kind == providers.Found && status != providers.NotNow && status != providers.NoResult:
+	case f.Kind == providers.Found && status != providers.NotNow && status != providers.NoResult &&
+		(late || !inDoubt || status != providers.Declined): // a "no" to an earlier call may be shown beside one on its way
 		return decideResult(s, f.Result, schemas.FoundByLookup), true
 	case inDoubt && !late:
 		return abandon(s.conclusive().Sub(s.now), s.round, "it is too early to tell"), true

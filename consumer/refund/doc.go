@@ -39,6 +39,28 @@
 // its worker may call, and whoever is in doubt waits for that, and a margin, before "not found" counts or a call is
 // repeated. The margin covers requests that travel slowly and clocks that are apart, both at once.
 //
+// # The rules
+//
+// Each was taken out of the source once, and the search found what went wrong without it.
+//
+//  1. An append about a refund names the head of the chain that it was decided from.
+//  2. After a refusal the whole chain is read, and everything is decided anew.
+//  3. Nothing that was learnt before a refusal survives it, least of all "not found".
+//  4. A head counts as the own event only if owner, attempt and kind are the own ones.
+//  5. An intent says until when its call may leave, counted from before the lease was asked for.
+//  6. That deadline, with the call's timeout inside it, is looked at right before the call.
+//  7. A repeat under a key leaves only when nothing earlier can still arrive, under the key of the attempt in doubt, and
+//     inside the key's life.
+//  8. "Not found" counts only if asked late enough after the last lease.
+//  9. A person is asked, and heard, only when nothing can still arrive.
+//  10. A notice of failure settles a refund only if it had one attempt; else it prompts a lookup.
+//  11. An older attempt's "no" does not contradict a later one's success.
+//  12. A success that is refused is appended behind the new head while there is no outcome.
+//  13. Every other answer that is refused is dropped, and decided anew.
+//  14. Past its deadline a worker appends nothing but money that moved.
+//  15. "Surely did nothing" is about the own attempt, and about earlier ones only where a lookup cleared them.
+//  16. A lookup shows what the provider took on, or the provider counts as one without.
+//
 // # What it does not do
 //
 // The worker of package consumer does not run on it yet; what drives it so far is the search in package explore.

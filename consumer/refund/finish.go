@@ -33,6 +33,15 @@ func (r *run) finish(d Decision) (Ending, bool) {
 			return r.giveBack(giveBack, err), true
 		}
 		ending.Stored = true
+		if d.Reason == schemas.ReasonRequestIDConflict {
+			break
+		}
+		if err := r.read(); err != nil {
+			return r.giveBack(giveBack, err), true
+		}
+		if r.refund.First != nil { // somebody has begun it meanwhile: it is open, and needs its message
+			return ending, false
+		}
 	default:
 		switch r.record(r.refund, r.event(d), r.deadline) {
 		case recorded:
@@ -102,7 +111,11 @@ func (r *run) release(d Decision) {
 	if d.Release == Keep || r.claim.Answer != Taken || !r.Clock.Now().Before(r.deadline) {
 		return
 	}
-	_ = r.Claims.Release(r.claim, d.Clean, d.Delay)
+	pause := time.Duration(0)
+	if d.Release == Undo { // duplicates must not cut a backoff short
+		pause = d.Delay
+	}
+	_ = r.Claims.Release(r.claim, d.Clean, pause)
 }
 
 // carryOn stores the message that carries the refund on: one for each refund. Where a duplicate finds one that fires no
@@ -125,7 +138,9 @@ func (r *run) carryOn(d Decision) (*Decision, error) {
 			s.Replaces = standing.Seq
 		default:
 			first := standing.Arrived.Before(r.Arrived) // a later copy may differ in what the fingerprint leaves out
-			if first && !r.Scheduled && standing.Due.After(now) && !standing.Due.After(s.At) {
+			sooner := first && !standing.Due.After(s.At)
+			told := d.Kind == "" && !standing.Arrived.After(r.Arrived) // a duplicate changes neither round nor time
+			if !r.Scheduled && standing.Due.After(now) && (sooner || told) {
 				return nil, nil
 			}
 			s.Replaces, s.KeepCopy = standing.Seq, first

@@ -31,7 +31,7 @@ const (
 // Settle takes a notice to its end. It asks no provider and takes no lease: the condition of its append is all it needs.
 func (p *Protocol) Settle(n Noticed) Ending {
 	r := &run{Protocol: p, claim: Claim{Token: n.Token}, deadline: p.Clock.Now().Add(p.RecordGrace)}
-	r.Command.RequestID = n.Notice.RefundRequestID
+	r.Command.RequestID, r.Arrived = n.Notice.RefundRequestID, n.Since
 	for {
 		if err := r.read(); err != nil {
 			return r.giveBack(notReady, err)
@@ -65,7 +65,7 @@ func (r *run) endNotice(e Ending) Ending {
 	}
 	if d := e.Decision; d.Then == Later {
 		e.Became = Later
-		err := r.Carrier.Schedule(Schedule{At: r.Clock.Now().Add(d.Delay)})
+		err := r.Carrier.Schedule(Schedule{At: r.Clock.Now().Add(d.Delay), Arrived: r.Arrived})
 		if err == nil {
 			err = r.Carrier.Ack()
 		}
@@ -143,9 +143,9 @@ func decideReversal(n Noticed, refund ledger.Refund, now time.Time) (Decision, *
 			"the notice says that %s came back, but under its id %s are journalled", amount, refund.Reversals[i].Amount)}, nil
 	}
 	total := amount
-	for _, b := range refund.Reversals {
+	if n := len(refund.Reversals); n > 0 { // its total counts those in that have aged out, too
 		var err error
-		if total, err = total.Add(b.Amount); err != nil {
+		if total, err = total.Add(refund.Reversals[n-1].Total); err != nil {
 			return invalid("is too large")
 		}
 	}

@@ -47,7 +47,9 @@ func (p *Protocol) Rule(o Ruling) error {
 		e.By = &o.By
 		switch p.record(refund, ledger.Entry{Event: e, ID: e.ID(), Owner: o.Token}, until) {
 		case recorded:
-			_ = p.Carrier.Wake() // at its time it would find the same
+			for p.Carrier.Wake() != nil && p.Clock.Now().Before(until) { // its own time may be a week away
+				p.Clock.Sleep(appendPause)
+			}
 			return nil
 		case unrecorded:
 			return ErrLost

@@ -62,6 +62,9 @@ func (p *Protocol) Work(d Delivery) Ending {
 			return r.end(abandon(unreadable, r.Round, err.Error()))
 		}
 	}
+	if claim.Answer == Conflict && r.refund.First == nil { // it may be the first all the same, and reject nobody
+		return r.end(Decision{Then: Nak, Delay: rivalWait, Detail: "a command with other content was claimed before"})
+	}
 	for {
 		decision, ok := r.next()
 		if ok {

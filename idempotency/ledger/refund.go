@@ -37,6 +37,8 @@ type Refund struct {
 	ProviderRefundID string
 	// Reversals are all that came back, oldest first.
 	Reversals []schemas.Reversal
+	// resumed is the sequence of the last time that a person let the refund go on.
+	resumed uint64
 }
 
 // Intent is one attempt: a call may have left, unless it is Clean.
@@ -77,6 +79,10 @@ func (r *Refund) take(e Entry) {
 		if event.Reversal != nil {
 			r.Reversals = append(r.Reversals, *event.Reversal)
 		}
+		if r.Outcome == nil { // it has aged out: only what succeeded comes back
+			outcome := event.After(schemas.KindSucceeded, event.OccurredAt)
+			r.Outcome, r.State, r.Since = &outcome, outcome.Kind, outcome.OccurredAt
+		}
 		return
 	case schemas.KindDispatched:
 		r.intend(e)
@@ -92,6 +98,7 @@ func (r *Refund) take(e Entry) {
 		r.Parks, r.ParkedFor = event.N, event.Reason
 	case schemas.KindResumed: // a person vouched that nothing moved
 		r.clean(r.Attempts)
+		r.resumed = e.Seq
 	}
 	if r.Outcome != nil {
 		return
@@ -135,11 +142,12 @@ func (r Refund) Doubt() []Intent {
 	return open
 }
 
-// Reached counts the attempts whose call may have reached the provider.
+// Reached counts the attempts whose call may have reached the provider, since a person last let the refund go on. Those up
+// to the sequence clean surely did not.
 func (r Refund) Reached(clean uint64) int {
 	n := 0
 	for _, i := range r.Intents {
-		if i.Seq > clean {
+		if i.Seq > max(clean, r.resumed) {
 			n++
 		}
 	}

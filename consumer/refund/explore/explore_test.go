@@ -38,14 +38,15 @@ func chosen(all ...*scenario) []*scenario {
 	return slices.DeleteFunc(all, func(sc *scenario) bool { return !strings.HasPrefix(sc.name, *only) })
 }
 
-// Every interleaving of two workers at one refund where little goes wrong.
+// Every interleaving of two workers at one refund where little goes wrong, as far as there is time for: `make explore`
+// comes to the end.
 func TestExploreSmall(t *testing.T) {
 	for _, sc := range chosen(small()...) {
 		show(t, sc, "exhaustive", exhaust(sc, *limit))
 	}
 }
 
-// Every interleaving of two workers at one refund, with 2 deliveries, 3 instants, 1 crash, 1 loss of Redis, 1 late append
+// The same with 2 deliveries, 3 instants, 1 crash, 1 loss of Redis, 1 late append
 // and 1 lost reply.
 func TestExploreEachKind(t *testing.T) {
 	for _, sc := range chosen(append(kinds(), reversed(), otherRules())...) {

@@ -35,7 +35,7 @@ type fact struct {
 	content                int8
 	found                  int8
 	hold                   int8 // 0 none, else the rules' version
-	notice, part           int8 // of a reversal
+	notice, part, total    int8 // of a reversal
 	reason                 int8 // an index of reasons
 	lease, due, at         second
 }
@@ -122,7 +122,7 @@ func factOf(e ledger.Entry) fact {
 		f.content = 1
 	}
 	if r := event.Reversal; r != nil {
-		f.notice, f.part = int8(r.NoticeID[1]-'0'), int8(r.Amount.Micros/unit)
+		f.notice, f.part, f.total = int8(r.NoticeID[1]-'0'), int8(r.Amount.Micros/unit), int8(r.Total.Micros/unit)
 	}
 	return f
 }
@@ -154,9 +154,25 @@ func (f fact) entry() ledger.Entry {
 	}
 	if kind == schemas.KindReversed {
 		event.Reversal = &schemas.Reversal{NoticeID: "n" + strconv.Itoa(int(f.notice)), Amount: money(int(f.part)),
-			Total: money(int(f.part))}
+			Total: money(int(f.total))}
 	}
-	e.Event, e.Owner, e.ID = event, ownerName(f.owner), event.ID()
+	e.Event, e.Owner, e.ID = whole(event), ownerName(f.owner), event.ID()
+	return e
+}
+
+// whole adds what an event of its kind must have and no decision depends on.
+func whole(e schemas.Event) schemas.Event {
+	switch e.Kind {
+	case schemas.KindSucceeded:
+		e.RefundType = schemas.RefundTypeRefund
+	case schemas.KindCancelled:
+		e.RefundType = schemas.RefundTypeCancel
+	case schemas.KindFailed:
+		no := false
+		e.Reissue = &no
+	case schemas.KindResumed:
+		e.By = &schemas.Operator{Operator: "ann", Note: "looked"}
+	}
 	return e
 }
 

@@ -19,7 +19,7 @@ type mutation struct {
 	also *mutation
 }
 
-// The numbers are those of the rules in the package comment of refund.
+// The numbers are those of the rules in refund's package comment.
 var mutations = []mutation{
 	{rule: "1: an intent names the head that it was decided from", file: "record.go",
 		old: "\t\tcase head.Seq != after:\n\t\t\treturn 0, stale\n", new: "\t\tcase head.Seq != after:\n\t\t\tafter = head.Seq\n"},

@@ -45,7 +45,7 @@ func kinds() []*scenario {
 	}
 }
 
-// small are kinds whose whole space is searched in a moment: less goes wrong, and more time passes.
+// small are kinds whose whole space is searched soon: less goes wrong, and more time passes.
 func small() []*scenario {
 	var out []*scenario
 	for _, sc := range kinds() {

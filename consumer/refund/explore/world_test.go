@@ -298,7 +298,7 @@ func (w *world) encode(b []byte) []byte {
 		}
 	}
 	event := func(f fact) {
-		small(f.refund, f.kind, f.attempt, f.owner, f.key, f.n, f.content, f.found, f.hold, f.notice, f.part, f.reason)
+		small(f.refund, f.kind, f.attempt, f.owner, f.key, f.n, f.content, f.found, f.hold, f.notice, f.part, f.total, f.reason)
 		wide(second(f.seq), f.lease, f.due, f.at)
 	}
 	wide(w.now)
