@@ -10,7 +10,7 @@ import (
 )
 
 // sideBySide is how many drills run at once: they spend their time waiting for leases, not computing.
-const sideBySide = "10"
+const sideBySide = "14"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", sideBySide); err != nil { // the command line still has the last word

@@ -13,11 +13,14 @@ import (
 var (
 	only  = flag.String("explore.only", "", "search only the scenarios whose names begin so")
 	from  = flag.Uint64("explore.seed", 1, "seed of the walks")
-	limit = flag.Duration("explore.limit", time.Second, "bound of each search")
+	limit = flag.Duration("explore.limit", time.Second/2, "bound of each search")
 )
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400) // what is kept is kept until the end
+	debug.SetGCPercent(400)                                // what is kept is kept until the end
+	if err := flag.Set("rapid.checks", "20"); err != nil { // the command line still has the last word
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
