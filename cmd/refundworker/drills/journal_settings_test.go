@@ -33,11 +33,10 @@ func TestStreamsChangedWhileWorkersRun(t *testing.T) {
 		wrong := right
 		test.change(&wrong)
 		r.breaks(func() { r.updateStream(wrong) }, "streams_changed")
-		err := r.logs(append(test.says, "streams were changed: no command is worked on until they are mended",
-			"stream "+test.stream)...)
-		if err != nil {
-			t.Errorf("%s: %v", test.name, err)
-		}
+		r.until("the log says what is wrong: "+test.name, func() error {
+			return r.logs(append(test.says, "streams were changed: no command is worked on until they are mended",
+				"stream "+test.stream)...)
+		})
 		r.silent()
 		r.updateStream(right)
 		r.over()
