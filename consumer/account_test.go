@@ -13,6 +13,7 @@ import (
 // A provider does not take the worker's credentials. Commands stay where they are and keep their attempts; a probe after
 // each rest tells when it is over.
 func TestRefusedCredentialsDoNotBurnTheQueue(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(f *fixture) {
 		f.start()
 		f.publish(command("first", `{"script":["unauthorized","unauthorized","succeeded"]}`))
@@ -39,6 +40,7 @@ func TestRefusedCredentialsDoNotBurnTheQueue(t *testing.T) {
 
 // Refunds that wait for their turn at a slow rate do not ask any more once the credentials were refused.
 func TestRefundsInHandRestToo(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"unauthorized"}}, func(f *fixture) {
 		f.start()
 		for i := range 10 {

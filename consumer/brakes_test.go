@@ -148,6 +148,7 @@ func (f *fixture) unharmed(n int) {
 // A provider goes away. Once its breaker is open nothing is delivered; what was in hand waits in schedules, without more
 // attempts. Probes tell that it is back, and everything runs within seconds.
 func TestOpenBreakerSpendsNoDelivery(t *testing.T) {
+	t.Parallel()
 	for name, mood := range map[string]error{"refuses": errRefusing, "does not answer": errLost} {
 		t.Run(name, func(t *testing.T) {
 			inMoods(t, func(f *fixture, m *moody) {
@@ -188,6 +189,7 @@ func TestOpenBreakerSpendsNoDelivery(t *testing.T) {
 
 // Every slot is taken by a call that hangs when the breaker opens. A slot that gets free then pulls nothing.
 func TestSlotsThatGetFreeLatePullNothing(t *testing.T) {
+	t.Parallel()
 	inMoods(t, func(f *fixture, m *moody) {
 		r := f.start()
 		m.takes(time.Minute)
@@ -207,6 +209,7 @@ func TestSlotsThatGetFreeLatePullNothing(t *testing.T) {
 
 // While a provider stays away, each opening ends in few probes: none of them is a flood.
 func TestHalfOpenPullsFew(t *testing.T) {
+	t.Parallel()
 	inMoods(t, func(f *fixture, m *moody) {
 		r := f.start()
 		m.meets(errLost)
@@ -232,6 +235,7 @@ func TestHalfOpenPullsFew(t *testing.T) {
 // A provider wants no call for a day. It gets one probe a minute, the bound of what it may ask; the others wait without
 // deliveries, and the refund that was told so waits no longer than that either.
 func TestRateLimitedRests(t *testing.T) {
+	t.Parallel()
 	inMoods(t, func(f *fixture, m *moody) {
 		r := f.start()
 		m.meets(errTooMany)
@@ -271,6 +275,7 @@ func TestRateLimitedRests(t *testing.T) {
 
 // Without a wish of the provider's the rest is short at first.
 func TestRateLimitedWithoutAWish(t *testing.T) {
+	t.Parallel()
 	inMoods(t, func(f *fixture, m *moody) {
 		f.start()
 		m.meets(&providers.Error{Kind: providers.RateLimited, Op: "refund", Err: errors.New("too many requests")})
@@ -291,6 +296,7 @@ func TestRateLimitedWithoutAWish(t *testing.T) {
 
 // A call is repeated at once because nothing was executed. The repetitions take their turns at the provider's rate.
 func TestQuickRetriesKeepTheRate(t *testing.T) {
+	t.Parallel()
 	inMoods(t, func(f *fixture, m *moody) {
 		f.start()
 		m.meets(errRefusing)
@@ -316,6 +322,7 @@ func TestQuickRetriesKeepTheRate(t *testing.T) {
 // More refunds want their turn than the rate lets through soon. A repetition does not wait for a late one: it would begin
 // when there is no time left for its answer.
 func TestQuickRetriesWaitForNoLateTurn(t *testing.T) {
+	t.Parallel()
 	inMoods(t, func(f *fixture, m *moody) {
 		f.start()
 		m.meets(errRefusing)
@@ -341,6 +348,7 @@ func TestQuickRetriesWaitForNoLateTurn(t *testing.T) {
 
 // An adapter that panics has given no answer.
 func TestPanicsOpenTheBreaker(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"panic"}}, func(f *fixture) {
 		r := f.start()
 		for i := range 30 {
@@ -352,6 +360,7 @@ func TestPanicsOpenTheBreaker(t *testing.T) {
 
 // Declines are answers: however many there are, the provider is well.
 func TestDeclinesOpenNothing(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"declined:declined"}}, func(f *fixture) {
 		r := f.start()
 		for i := range 100 {

@@ -18,6 +18,7 @@ import (
 // More refunds come than the provider's rate lets through within their leases. None of them uses up an attempt by
 // waiting.
 func TestRateCostsNoAttempts(t *testing.T) {
+	t.Parallel()
 	const refunds, perSecond = 120, 2
 	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(f *fixture) {
 		f.start()

@@ -130,6 +130,7 @@ func (s *standing) Refund(ctx context.Context, r providers.Request) (providers.R
 // A worker stands still between a call and its answer while another one finds the refund made and says so. By then the
 // server may have forgotten the outcome's id; the first worker asks before it writes.
 func TestOutcomeAfterAStandstillIsWrittenOnce(t *testing.T) {
+	t.Parallel()
 	for _, still := range []time.Duration{6 * time.Minute, 12 * time.Minute} {
 		t.Run(still.String(), func(t *testing.T) {
 			slow := &standing{still: still, made: make(chan struct{})}

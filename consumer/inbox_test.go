@@ -213,6 +213,7 @@ func (a *asked) Lookup(ctx context.Context, r providers.Request) (providers.Find
 
 // A hint has the provider asked now: long before the refund's schedule is due, and once for many hints.
 func TestHurry(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"acknowledged"}, Capabilities: canLookUp}, func(f *fixture) {
 		a := f.cfg.Instances[0].Provider.(*asked)
 		inbox := f.start().worker.Inbox()

@@ -102,6 +102,7 @@ func healthyBurst(t *testing.T, beside func(*fixture), tune ...func(*consumer.Co
 // Three providers fall ill while their commands come in. The healthy one's refunds take as long as if it were alone: they
 // wait for nothing that the others hold.
 func TestSickProvidersHoldNothingOfTheHealthyOne(t *testing.T) {
+	t.Parallel()
 	alone := healthyBurst(t, func(*fixture) {})
 	var n neighbours
 	beside := healthyBurst(t, func(f *fixture) {
@@ -120,6 +121,7 @@ func TestSickProvidersHoldNothingOfTheHealthyOne(t *testing.T) {
 // Sick providers' commands stay where they are, undelivered, while nothing is asked of them. When the providers are back and
 // their time is over, all run within seconds; none failed and none waits for a person.
 func TestCommandsOfSickProvidersWaitUnharmed(t *testing.T) {
+	t.Parallel()
 	const early, late = 40, 60
 	var n neighbours
 	inFakeTime(t, scripted.Config{}, func(f *fixture) {

@@ -19,6 +19,7 @@ import (
 
 // Every worker is away for more than a day while a reversal and, behind it, the success that it refers to come in.
 func TestReversalAfterAnOutage(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, takesOn, func(f *fixture) {
 		r := f.start()
 		f.publish(command("one", ""))
@@ -148,6 +149,7 @@ func (f *fixture) resume(id string) {
 // A provider's no about a parked refund is on its way into the journal while a person has the refund tried again. Either
 // it is tried, or the no stands: never both.
 func TestFailureOfAParkedRefundThatIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	neither := &providers.Capabilities{Asynchronous: true}
 	inFakeTime(t, scripted.Config{Outcomes: []string{"unknown_lost", "succeeded"}, Latency: 10 * time.Second,
 		Capabilities: neither}, func(f *fixture) {

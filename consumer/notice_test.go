@@ -229,7 +229,7 @@ func TestNoticeOvertakesTheAnswer(t *testing.T) {
 		t.Run(string(test.kind), func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, scripted.Config{Outcomes: []string{"acknowledged"}, Capabilities: reports, Latency: 5 * time.Second},
-				func(c *consumer.Config) { c.Instances[0].Timeout = time.Minute })
+				func(c *consumer.Config) { c.Instances[0].Timeout = 20 * time.Second })
 			f.start()
 			f.publish(command("one", ""))
 			f.eventually("the call is out", func() error { return f.was("one", schemas.KindDispatched) })

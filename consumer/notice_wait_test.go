@@ -21,6 +21,7 @@ var takesOn = scripted.Config{Outcomes: []string{"acknowledged"}, Capabilities: 
 // A result comes before anybody has asked for the refund. It waits without holding anything up, and settles the refund once
 // it is known.
 func TestNoticeOfAnUnknownRefundWaits(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, takesOn, func(f *fixture) {
 		f.start()
 		f.notice(result("one", "n1", "succeeded", ""))
@@ -77,6 +78,7 @@ const strangePatience = 11 * time.Minute
 
 // Money comes back before the provider has said that it went.
 func TestReversalWaitsForTheSuccess(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, takesOn, func(f *fixture) {
 		f.start()
 		f.publish(command("one", ""))

@@ -40,6 +40,7 @@ func (n *naming) Lookup(_ context.Context, r providers.Request) (providers.Findi
 // A refund that was put off and then taken on is followed up under the provider's own id, as the one call that counts.
 // When it failed for now after all, it is tried again under a new key.
 func TestPendingRefundIsFollowedUp(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}, Capabilities: canLookUp}, func(f *fixture) {
 		n := f.cfg.Instances[0].Provider.(*naming)
 		f.start()
@@ -68,6 +69,7 @@ func TestPendingRefundIsFollowedUp(t *testing.T) {
 // A provider cannot be reached for ten minutes before anything is journalled. It is asked ever more seldom, and nothing
 // holds a slot meanwhile.
 func TestProviderThatIsAwayIsAskedEverMoreSeldom(t *testing.T) {
+	t.Parallel()
 	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(f *fixture) {
 		u := f.cfg.Instances[0].Provider.(*unprepared)
 		f.start()

@@ -13,6 +13,7 @@ import (
 // More refunds come to two workers than the fleet's rate lets through within their leases. Together they keep to it, and none
 // of the refunds uses up an attempt by waiting.
 func TestFleetRateHoldsForAllWorkersTogether(t *testing.T) {
+	t.Parallel()
 	const refunds, perSecond, burst = 60, 4, 2
 	inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}}, func(f *fixture) {
 		f.start()

@@ -14,6 +14,7 @@ import (
 // A provider may be called once a second, and a hundred refunds come. They wait in their stream: what was pulled for turns
 // of later would only be put off, and pulled again, and load what others need.
 func TestBacklogOfASlowRateWaitsInItsStream(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		set  func(in *consumer.Instance)
