@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	// Enough to notice what a change breaks; `make test-long` draws many more.
-	if err := flag.Set("rapid.checks", "40"); err != nil {
+	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -30,7 +30,7 @@ import (
 )
 
 // lossRefunds is how many refunds each side has made.
-var lossRefunds = 300
+var lossRefunds = 150
 
 const (
 	// lossTimeout and lossLease are short, because what is in doubt waits for its lease to end.

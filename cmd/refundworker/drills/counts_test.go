@@ -9,7 +9,7 @@ import (
 // 4,000 commands, each published three times in random order, through servers of their own: exact counts.
 func TestJoinedServersExactCounts(t *testing.T) {
 	t.Parallel()
-	joinedServers(t, 4_000)
+	joinedServers(t, 2_500)
 }
 
 func joinedServers(t *testing.T, refunds int) {

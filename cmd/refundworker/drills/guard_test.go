@@ -212,8 +212,8 @@ func (c *contest) cashier(journal []journalled) (back map[string][]int64, refuse
 			continue
 		}
 		refused++
-		if said := e.Event.ProviderResult; c.once && said != nil && e.Event.Reason == reason && len(back[payment]) == 0 {
-			// The provider showed, when it was asked about the order, what another refund's worker does not know yet.
+		if said := e.Event.ProviderResult; c.once && said != nil && e.Event.Reason == reason {
+			// The provider showed, when it was asked about the order, what this refund's worker did not know when it looked.
 			foreseen[payment] = e.Entry
 			continue
 		}

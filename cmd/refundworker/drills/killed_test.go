@@ -14,7 +14,7 @@ import (
 // emptied twice: exact counts.
 func TestWorkersKilledAndRedisFlushedExactCounts(t *testing.T) {
 	t.Parallel()
-	workersKilled(t, 4_000)
+	workersKilled(t, 2_500)
 }
 
 func workersKilled(t *testing.T, refunds int) {
