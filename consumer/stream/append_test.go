@@ -249,7 +249,7 @@ func TestSurelyNotStored(t *testing.T) {
 func TestFullJournal(t *testing.T) {
 	eachSize(t, func(t *testing.T, f *fixture) {
 		j := f.journal()
-		head := f.must(j.Append(f.ctx(), dispatched("one", 1, "me"), 0))
+		head := f.append(j, dispatched("one", 1, "me"), 0)
 		c := stream.JournalConfig(subjects, retain, len(f.servers))
 		c.MaxMsgs = 1
 		f.create(c)
@@ -264,7 +264,7 @@ func TestFullJournal(t *testing.T) {
 		}
 		c.MaxMsgs = -1
 		f.create(c)
-		next := f.must(j.Append(f.ctx(), dispatched("one", 2, "me"), head))
+		next := f.append(j, dispatched("one", 2, "me"), head)
 		chain, err := j.Chain(f.ctx(), "one")
 		if err != nil || len(chain) != 2 || chain[0].Seq != head || chain[1].Seq != next {
 			t.Errorf("got %v, %v", chain, err)
@@ -276,7 +276,7 @@ func TestFullJournal(t *testing.T) {
 func TestJournalThatWentBackwards(t *testing.T) {
 	f := newFixture(t, 1)
 	learn := map[string]func(j *stream.Journal) error{
-		"by an append": func(j *stream.Journal) error { f.must(j.Append(f.ctx(), outcome("two"), 0)); return nil },
+		"by an append": func(j *stream.Journal) error { f.append(j, outcome("two"), 0); return nil },
 		"by a head":    func(j *stream.Journal) error { _, err := j.Head(f.ctx(), "one"); return err },
 		"by a state":   func(j *stream.Journal) error { _, err := j.State(f.ctx()); return err },
 		"by reading": func(j *stream.Journal) error {
@@ -293,7 +293,7 @@ func TestJournalThatWentBackwards(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f.recreate(stream.JournalConfig(subjects, retain, 1))
 			j := f.journal()
-			f.must(f.journal().Append(f.ctx(), dispatched("one", 1, ""), 0))
+			f.append(f.journal(), dispatched("one", 1, ""), 0)
 			if err := learn(j); err != nil {
 				t.Fatal(err)
 			}
@@ -337,7 +337,7 @@ func TestEventsThatAreNotStored(t *testing.T) {
 func TestNotes(t *testing.T) {
 	eachSize(t, func(t *testing.T, f *fixture) {
 		j := f.journal()
-		first := f.must(j.Append(f.ctx(), dispatched("one", 1, ""), 0))
+		first := f.append(j, dispatched("one", 1, ""), 0)
 		e := rejected("one", 7)
 		seq := f.must(j.Note(f.ctx(), e))
 		e.Event.OccurredAt = noon.Add(time.Minute)
@@ -351,7 +351,7 @@ func TestNotes(t *testing.T) {
 		stopped := ledger.Entry{Event: schemas.Event{Kind: schemas.KindStopped, Provider: provider, OccurredAt: noon, N: 1,
 			Reason: schemas.ReasonVelocityStop, CurrencyCode: "HKD", Window: "1m0s"}}
 		f.must(j.Note(f.ctx(), stopped))
-		if s := f.must(j.Append(f.ctx(), dispatched("one", 2, ""), first)); s <= seq {
+		if s := f.append(j, dispatched("one", 2, ""), first); s <= seq {
 			t.Errorf("stored at %d", s)
 		}
 		var got []string
@@ -370,8 +370,8 @@ func TestNotes(t *testing.T) {
 func TestEveryEventOfARefundHasItsCondition(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
-	head := f.must(j.Append(f.ctx(), dispatched("a:1", 1, "me"), 0))
-	f.must(j.Append(f.ctx(), outcome("a:1"), head))
+	head := f.append(j, dispatched("a:1", 1, "me"), 0)
+	f.append(j, outcome("a:1"), head)
 	for i, m := range f.all(schemas.StreamJournal) {
 		after := []string{"0", "1"}[i]
 		if m.Subject != "refunds.journal.r.a:1" || m.Header.Get(jetstream.ExpectedLastSubjSeqHeader) != after ||

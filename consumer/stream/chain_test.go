@@ -64,7 +64,7 @@ func TestEntriesAreReadAsWritten(t *testing.T) {
 		if i > 0 {
 			e.Previous = want[i-1].Seq
 		}
-		e.Seq = f.must(j.Append(f.ctx(), *e, e.Previous))
+		e.Seq = f.append(j, *e, e.Previous)
 	}
 	got, err := j.Chain(f.ctx(), "one")
 	if err != nil || len(got) != len(want) {
@@ -94,8 +94,8 @@ func TestEntriesAreReadAsWritten(t *testing.T) {
 func TestForeignEntries(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
-	first := f.must(j.Append(f.ctx(), dispatched("one", 1, "me"), 0))
-	other := f.must(j.Append(f.ctx(), dispatched("two", 1, "me"), 0))
+	first := f.append(j, dispatched("one", 1, "me"), 0)
+	other := f.append(j, dispatched("two", 1, "me"), 0)
 	moved := f.forged(other, map[string]string{"Nats-Msg-Id": "two:dispatched:1"})
 	moved.Header.Set(jetstream.ExpectedStreamHeader, schemas.StreamJournal)
 	moved.Header.Del("Nats-Msg-Id") // so that it is stored at all
@@ -121,7 +121,7 @@ func TestForeignEntries(t *testing.T) {
 			t.Errorf("behind the head before: got %+v, %v; want stale", s, err)
 		}
 		if i%2 == 0 {
-			seq = f.must(j.Append(f.ctx(), dispatched("one", i+2, "me"), seq))
+			seq = f.append(j, dispatched("one", i+2, "me"), seq)
 		}
 		head = seq
 	}
@@ -150,7 +150,7 @@ func TestForeignEntries(t *testing.T) {
 func TestUnreadableEntries(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
-	head := f.must(j.Append(f.ctx(), dispatched("one", 1, "me"), 0))
+	head := f.append(j, dispatched("one", 1, "me"), 0)
 	header, body := newer("one", 1)
 	header.Set("Refund-Previous", fmt.Sprint(head))
 	seq := f.raw(subjects.Journal("one"), header, body)
@@ -161,7 +161,7 @@ func TestUnreadableEntries(t *testing.T) {
 	if chain, err := j.Chain(f.ctx(), "one"); !errors.Is(err, stream.ErrUnreadable) || chain != nil {
 		t.Errorf("chain: got %v, %v", chain, err)
 	}
-	f.must(j.Append(f.ctx(), dispatched("one", 2, "me"), seq))
+	f.append(j, dispatched("one", 2, "me"), seq)
 	if chain, err := j.Chain(f.ctx(), "one"); !errors.Is(err, stream.ErrUnreadable) || chain != nil {
 		t.Errorf("chain behind it: got %v, %v", chain, err)
 	}
@@ -177,7 +177,7 @@ func TestUnreadableEntries(t *testing.T) {
 	changes := []map[string]string{{"Refund-Hold": "everything"}, {"Refund-Rules": "x"}, {"Refund-Velocity": "a minute"}}
 	for i, change := range changes {
 		id := fmt.Sprintf("held:%d", i)
-		first := f.must(f.journal().Append(f.ctx(), dispatched(id, 1, "me"), 0))
+		first := f.append(f.journal(), dispatched(id, 1, "me"), 0)
 		m := f.forged(first, change)
 		m.Header.Del(jetstream.ExpectedStreamHeader)
 		f.recreateWith(m)
@@ -203,7 +203,7 @@ func TestChainWithoutItsBeginning(t *testing.T) {
 	j := f.journal()
 	var head uint64
 	for attempt := range 4 {
-		head = f.must(j.Append(f.ctx(), dispatched("one", attempt+1, "me"), head))
+		head = f.append(j, dispatched("one", attempt+1, "me"), head)
 	}
 	s, err := f.js.Stream(f.ctx(), c.Name)
 	if err != nil {
@@ -225,13 +225,13 @@ func TestChainWithoutItsBeginning(t *testing.T) {
 	if chain, err := j.Chain(f.ctx(), "one"); !errors.Is(err, stream.ErrUnreadable) {
 		t.Errorf("lost, behind a foreign one: got %v, %v", chain, err)
 	}
-	f.must(j.Append(f.ctx(), dispatched("one", 5, "me"), foreign))
+	f.append(j, dispatched("one", 5, "me"), foreign)
 	if chain, err := j.Chain(f.ctx(), "one"); !errors.Is(err, stream.ErrUnreadable) {
 		t.Errorf("lost: got %v, %v", chain, err)
 	}
 	for id, behind := range map[string]string{"two": "", "three": "foreign"} {
-		first := f.must(j.Append(f.ctx(), dispatched(id, 1, "me"), 0))
-		f.must(j.Append(f.ctx(), dispatched(id, 2, "me"), first))
+		first := f.append(j, dispatched(id, 1, "me"), 0)
+		f.append(j, dispatched(id, 2, "me"), first)
 		if behind != "" {
 			f.raw(subjects.Journal(schemas.RequestID(id)), nil, behind)
 		}
@@ -248,7 +248,7 @@ func TestChainWithoutItsBeginning(t *testing.T) {
 func TestChainThatIsTooLong(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
-	head := f.must(j.Append(f.ctx(), dispatched("one", 1, "me"), 0))
+	head := f.append(j, dispatched("one", 1, "me"), 0)
 	_ = head
 	for range stream.MaxChain - 1 {
 		if _, err := f.js.PublishAsync(subjects.Journal("one"), []byte("foreign")); err != nil {

@@ -29,8 +29,8 @@ func (f *fixture) fill(name string, refunds int) []ledger.Entry {
 	j := f.journal()
 	for n := range refunds {
 		id := fmt.Sprintf("%s:%d", name, n)
-		head := f.must(j.Append(f.ctx(), dispatched(id, 1, "me"), 0))
-		f.must(j.Append(f.ctx(), outcome(id), head))
+		head := f.append(j, dispatched(id, 1, "me"), 0)
+		f.append(j, outcome(id), head)
 	}
 	return f.entries()
 }
@@ -94,8 +94,8 @@ func TestPublishedEvents(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
 	f.raw(subjects.Journal("one"), nil, `{"stream":"REFUND_COMMANDS","seq":1}`)
-	head := f.must(j.Append(f.ctx(), dispatched("one", 1, "me"), 1))
-	f.must(j.Append(f.ctx(), outcome("one"), head))
+	head := f.append(j, dispatched("one", 1, "me"), 1)
+	f.append(j, outcome("one"), head)
 	f.must(j.Note(f.ctx(), rejected("one", 7)))
 	r := f.relay()
 	if err := r.Publish(f.ctx(), f.entries()); err != nil {

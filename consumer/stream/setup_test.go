@@ -256,6 +256,26 @@ func (f *fixture) all(name string) []*jetstream.RawStreamMsg {
 	}
 }
 
+// append stores an entry that nobody competes with. A refusal may be the answer to a second sending of what is stored: the
+// client sends again where it found no leader.
+func (f *fixture) append(j *stream.Journal, e ledger.Entry, after uint64) uint64 {
+	f.t.Helper()
+	ctx := f.ctx()
+	for {
+		s, err := j.Append(ctx, e, after)
+		if err == nil && !s.Stale {
+			return s.Seq
+		}
+		head, headErr := j.Head(ctx, e.Event.RequestID)
+		switch {
+		case headErr == nil && head.ID == e.Event.ID() && head.Owner == e.Owner && head.Previous == after:
+			return head.Seq
+		case err == nil && headErr == nil, ctx.Err() != nil:
+			f.t.Fatalf("got %+v, %v behind %d, with %+v, %v at the head; want it stored", s, err, after, head, headErr)
+		}
+	}
+}
+
 func (f *fixture) must(s stream.Stored, err error) uint64 {
 	f.t.Helper()
 	if err != nil || s.Stale || s.Seq == 0 {
