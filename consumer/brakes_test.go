@@ -226,7 +226,7 @@ func TestHalfOpenPullsFew(t *testing.T) {
 			t.Errorf("%d deliveries in %d openings, want 1 to %d", got, openings, most)
 		}
 		m.meets(nil)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
 		f.quiet()
 		f.unharmed(300)
 	}, func(c *consumer.Config) { c.Instances[0].Breaker.Open = time.Minute })

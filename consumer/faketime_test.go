@@ -131,7 +131,7 @@ func (s *standing) Refund(ctx context.Context, r providers.Request) (providers.R
 // server may have forgotten the outcome's id; the first worker asks before it writes.
 func TestOutcomeAfterAStandstillIsWrittenOnce(t *testing.T) {
 	t.Parallel()
-	for _, still := range []time.Duration{6 * time.Minute, 12 * time.Minute} {
+	for _, still := range []time.Duration{6 * time.Minute, 11 * time.Minute} {
 		t.Run(still.String(), func(t *testing.T) {
 			slow := &standing{still: still, made: make(chan struct{})}
 			inFakeTime(t, scripted.Config{Outcomes: []string{"succeeded"}, Capabilities: canLookUp}, func(f *fixture) {

@@ -25,7 +25,7 @@ func TestNoticeOfAnUnknownRefundWaits(t *testing.T) {
 	inFakeTime(t, takesOn, func(f *fixture) {
 		f.start()
 		f.notice(result("one", "n1", "succeeded", ""))
-		time.Sleep(15 * time.Minute)
+		time.Sleep(6 * time.Minute)
 		if got, err := f.count(schemas.StreamRetries); err != nil || got != 1 {
 			t.Errorf("%d notices wait in schedules, %v, want 1", got, err)
 		}
@@ -74,7 +74,7 @@ func TestNoticeOfAnUnknownRefundEndsAfterADay(t *testing.T) {
 }
 
 // strangePatience is when a notice is looked at again at the latest, and then some.
-const strangePatience = 11 * time.Minute
+const strangePatience = 7 * time.Minute
 
 // Money comes back before the provider has said that it went.
 func TestReversalWaitsForTheSuccess(t *testing.T) {
@@ -84,7 +84,7 @@ func TestReversalWaitsForTheSuccess(t *testing.T) {
 		f.publish(command("one", ""))
 		time.Sleep(10 * time.Second)
 		f.notice(reversal("one", "v1", 4))
-		time.Sleep(20 * time.Minute)
+		time.Sleep(6 * time.Minute)
 		if err := f.reached("one", schemas.KindAcknowledged); err != nil {
 			t.Error(err)
 		}
