@@ -256,8 +256,8 @@ func (f *fixture) all(name string) []*jetstream.RawStreamMsg {
 	}
 }
 
-// append stores an entry that nobody competes with. A refusal may be the answer to a second sending of what is stored: the
-// client sends again where it found no leader.
+// append stores an entry that nobody competes with. A refusal may be the answer to a second sending of what is stored, or
+// about to be: the client sends again where it found no leader.
 func (f *fixture) append(j *stream.Journal, e ledger.Entry, after uint64) uint64 {
 	f.t.Helper()
 	ctx := f.ctx()
@@ -270,7 +270,7 @@ func (f *fixture) append(j *stream.Journal, e ledger.Entry, after uint64) uint64
 		switch {
 		case headErr == nil && head.ID == e.Event.ID() && head.Owner == e.Owner && head.Previous == after:
 			return head.Seq
-		case err == nil && headErr == nil, ctx.Err() != nil:
+		case headErr == nil && head.Seq != after, ctx.Err() != nil:
 			f.t.Fatalf("got %+v, %v behind %d, with %+v, %v at the head; want it stored", s, err, after, head, headErr)
 		}
 	}
