@@ -127,6 +127,9 @@ type Capabilities struct {
 	CancelDecidedBy Decider
 	// Asynchronous tells whether a result may come later.
 	Asynchronous bool
+	// FailuresAreFinal is set where a failure is reported only of a refund that the provider took on, and where nothing is
+	// ever taken on again under the same key.
+	FailuresAreFinal bool
 	// DayEnd is where the provider's day ends, for deferred(day_end).
 	DayEnd *time.Location
 }

@@ -43,6 +43,8 @@ func (p *Provider) Capabilities() providers.Capabilities {
 		Concurrent:      providers.Unbounded,
 		CancelDecidedBy: providers.NeverCancels,
 		Asynchronous:    true,
+		// Only what was answered with SUCCESS has a result, and the same requestId is answered alike from then on.
+		FailuresAreFinal: true,
 	}
 }
 

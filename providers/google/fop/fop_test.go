@@ -164,7 +164,8 @@ func wantProblems(t *testing.T, err error, want []string) {
 // The sheet promises a key for as long as any doubt lasts, and nothing that the protocol lacks.
 func TestCapabilities(t *testing.T) {
 	in := newIntegrator(t, RedirectFOP, reply{})
-	want := providers.Capabilities{KeyLife: 8760 * time.Hour, PartialRefunds: true, CancelDecidedBy: "never", Asynchronous: true}
+	want := providers.Capabilities{KeyLife: 8760 * time.Hour, PartialRefunds: true, CancelDecidedBy: "never", Asynchronous: true,
+		FailuresAreFinal: true}
 	if got := in.Capabilities(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
