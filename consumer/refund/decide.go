@@ -190,7 +190,7 @@ func decideState(s situation) (Decision, bool) {
 	}
 	switch s.stand() {
 	case settled:
-		return Decision{Then: Ack}, true
+		return Decision{Release: Abandon, Then: Ack}, true
 	case parked:
 		if left := s.refund.Since.Add(parkedAgain).Sub(s.now); left > 0 {
 			return abandon(left, 0, "parked"), true

@@ -53,7 +53,8 @@
 //     inside the key's life.
 //  8. "Not found" counts only if asked late enough after the last lease.
 //  9. A person is asked, and heard, only when nothing can still arrive.
-//  10. A notice of failure settles a refund only if it had one attempt; else it prompts a lookup.
+//  10. A notice of failure settles a refund only if it had one attempt, or all had one key under which the provider takes
+//     nothing on again; else it prompts a lookup.
 //  11. An older attempt's "no" does not contradict a later one's success.
 //  12. A success that is refused is appended behind the new head while there is no outcome.
 //  13. Every other answer that is refused is dropped, and decided anew.

@@ -49,7 +49,7 @@ func (r *run) finish(d Decision) (Ending, bool) {
 		case overtaken:
 			return ending, false
 		case known:
-			ending.Decision = Decision{Then: Ack, Detail: "the outcome is journalled"}
+			ending.Decision = Decision{Release: Abandon, Then: Ack, Detail: "the outcome is journalled"}
 		case contradicted:
 			ending.Contradicted = true
 			ending.Decision = Decision{Then: Terminate, Reason: schemas.ReasonContradiction,

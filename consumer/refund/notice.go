@@ -36,7 +36,7 @@ func (p *Protocol) Settle(n Noticed) Ending {
 		if err := r.read(); err != nil {
 			return r.giveBack(notReady, err)
 		}
-		decision, reversal := decideNotice(n, r.refund, r.Clock.Now())
+		decision, reversal := decideNotice(r.Rules, n, r.refund, r.Clock.Now())
 		if decision.Kind == "" {
 			return r.endNotice(Ending{Decision: decision, Contradicted: decision.Reason == schemas.ReasonContradiction})
 		}
@@ -78,7 +78,7 @@ func (r *run) endNotice(e Ending) Ending {
 }
 
 // decideNotice judges a notice by the whole chain. A reversal's event is told beside the decision.
-func decideNotice(n Noticed, refund ledger.Refund, now time.Time) (Decision, *schemas.Reversal) {
+func decideNotice(rules Rules, n Noticed, refund ledger.Refund, now time.Time) (Decision, *schemas.Reversal) {
 	switch first := refund.First; {
 	case first == nil:
 		return decideStrange(now.Sub(n.Since), "nothing is journalled about the refund"), nil
@@ -98,11 +98,17 @@ func decideNotice(n Noticed, refund ledger.Refund, now time.Time) (Decision, *sc
 		}
 		return contradicts(result.Kind, *outcome), nil
 	}
-	if result.Kind == schemas.KindFailed && len(refund.Intents) != 1 {
+	if result.Kind == schemas.KindFailed && !isAboutAll(rules.Capabilities, refund) {
 		return decideStrange(now.Sub(n.Since), "it cannot be told which attempt failed"), nil
 	}
 	return Decision{Kind: result.Kind, Reason: result.Reason, FoundBy: schemas.FoundByNotice, Then: Ack,
 		Result: providers.Result{ProviderRefundID: result.ProviderRefundID, Raw: result.ProviderResult}}, nil
+}
+
+// isAboutAll reports whether a failure that the provider reports says that no attempt will move money: there was one, or
+// all had the same key and the provider takes nothing on again under it.
+func isAboutAll(caps providers.Capabilities, refund ledger.Refund) bool {
+	return len(refund.Intents) == 1 || len(refund.Intents) > 1 && caps.FailuresAreFinal && refund.Deferrals == 0
 }
 
 func contradicts(k schemas.Kind, outcome schemas.Event) Decision {

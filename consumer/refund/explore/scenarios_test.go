@@ -25,6 +25,8 @@ var base = budget{starts: 2, ticks: 3, crashes: 1, lost: 1, late: 1, losses: 1}
 func kinds() []*scenario {
 	lookup := providers.Capabilities{Lookup: true, LookupDelay: lookDelay * time.Second}
 	key := providers.Capabilities{KeyLife: keyLife * time.Second}
+	final := key
+	final.FailuresAreFinal = true
 	both := lookup
 	both.KeyLife = key.KeyLife
 	prepares := lookup
@@ -41,7 +43,7 @@ func kinds() []*scenario {
 		kind("neither", providers.Capabilities{}, calls...),
 		kind("prepares", prepares, calls...),
 		kind("takes on", lookup, taking...),
-		kind("takes on, key", key, taking...),
+		kind("takes on, key", final, taking...),
 	}
 }
 
