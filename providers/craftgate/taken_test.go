@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"refundworker/providers"
@@ -14,12 +15,12 @@ import (
 // takenAfterALostCall has a refund whose first call is lost, is looked up and is not found; the second one is taken on.
 func takenAfterALostCall(t *testing.T, b simulator.CraftgateBehaviour, around func(http.Handler) http.Handler) (*world, providers.Request) {
 	t.Helper()
-	calls := 0
+	var calls atomic.Int32
 	w := newWorld(t, simulator.CraftgatePayment{}, func(next http.Handler) http.Handler {
 		next = around(next)
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if moves(r) {
-				if calls++; calls == 1 {
+				if calls.Add(1) == 1 {
 					panic(http.ErrAbortHandler)
 				}
 			}
