@@ -26,7 +26,7 @@ func TestEventsNameTheirAttempt(t *testing.T) {
 			[]string{"dispatched 1", "deferred 1", "dispatched 2", "acknowledged 2"}},
 		{"deferred, then made without an answer", []string{"not_now:provider_busy:2s", "unknown_applied"}, canLookUp, 0,
 			[]string{"dispatched 1", "deferred 1", "dispatched 2", "succeeded 2"}},
-		{"parked at the first", []string{"invalid"}, canLookUp, 0, []string{"dispatched 1", "parked 1"}},
+		{"parked at the first", []string{"partial"}, canLookUp, 0, []string{"dispatched 1", "parked 1"}},
 		{"parked at the last", []string{"not_now:provider_busy:2s", "not_now:provider_busy"}, canLookUp, 2,
 			[]string{"dispatched 1", "deferred 1", "dispatched 2", "parked 2"}},
 	}

@@ -199,7 +199,7 @@ func checkRejected(t *testing.T, f *fixture, b bad) {
 	t.Helper()
 	found := false
 	for i, e := range f.events() {
-		msg := f.stored(schemas.StreamEvents, uint64(i+1))
+		msg := f.stored(schemas.StreamJournal, uint64(i+1))
 		if b.secret != "" && (bytes.Contains(msg.Data, []byte(b.secret)) || strings.Contains(fmt.Sprint(msg.Header), b.secret)) {
 			t.Errorf("event %d holds the offending value: %s", i+1, msg.Data)
 		}

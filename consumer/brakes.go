@@ -1,15 +1,12 @@
 package consumer
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"sync/atomic"
 	"time"
 
-	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/schemas"
 )
@@ -149,42 +146,6 @@ func weigh(good verdict, err error) verdict {
 		return silent
 	}
 	return fails
-}
-
-// errNoCall says that the provider may not be asked now: its rate leaves no room for a call within the lease, it is held
-// back, or what it would answer could not be relied on or kept.
-var errNoCall = errors.New("the provider may not be asked now")
-
-// permit waits for the right to ask the provider so often, as long as a call would still end well inside the lease. What was
-// claimed just before the gate closed asks nothing any more.
-func (p *processor) permit(ctx context.Context, d *delivery, calls int) error {
-	// Half of the time that is left at most: the intent has to be stored in the other half.
-	ctx, cancel := context.WithTimeout(ctx, time.Until(p.lastCall(d))/2)
-	defer cancel()
-	err := p.turn(ctx, calls)
-	d.hadTurn()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNoCall, err)
-	}
-	if err := p.mayCall(); err != nil {
-		return err
-	}
-	d.pass.end()
-	if d.pass, err = p.brakes.enter(time.Now()); err != nil {
-		return fmt.Errorf("%w: %w", errNoCall, err)
-	}
-	return nil
-}
-
-// mayCall tells whether what a provider answers can be relied on and kept now.
-func (p *processor) mayCall() error {
-	if reason := p.store.Gate().Reason(); reason != idempotency.Ready {
-		return fmt.Errorf("%w: %s", errNoCall, reason)
-	}
-	if !p.journal.connected(p.store.Gate()) {
-		return fmt.Errorf("%w: %s", errNoCall, reasonNATS)
-	}
-	return nil
 }
 
 // Providers tells what holds each provider back: "closed" when nothing does, "open" or "half_open" while calls bring no

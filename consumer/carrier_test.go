@@ -26,7 +26,7 @@ func TestScheduleThatFiresWhileItsCommandIsInHandIsKept(t *testing.T) {
 		t.Run(fmt.Sprintf("lost=%t", lost), func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, scripted.Config{Outcomes: []string{"rate_limited:2s", "succeeded"}, Capabilities: canLookUp})
-			schedule := f.hold(&turnstile{subject: f.subjects.Later(provider, "one"), stored: true, refused: lost})
+			schedule := f.hold(&turnstile{at: under(f.subjects.Later(provider, "one")), stored: true, refused: lost})
 			defer schedule.open()
 			f.start()
 			f.publish(command("one", ""))
@@ -62,7 +62,7 @@ func (f *fixture) deliveredAgain(stream, durable string) error {
 }
 
 // A duplicate that comes after the time of a look, and before the whole second in which its schedule fires, reckons
-// with the look after that. It must not put off the one that stands: another duplicate would put off the next one.
+// with the look after that. A duplicate changes neither the time nor the round of what waits.
 func TestDuplicatePutsNothingOff(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -71,7 +71,7 @@ func TestDuplicatePutsNothingOff(t *testing.T) {
 		stays    bool
 	}{
 		{"the schedule that stands is the earlier one", 30 * time.Second, true},
-		{"the duplicate's is the earlier one", 30 * time.Minute, false},
+		{"the duplicate's would be the earlier one", 30 * time.Minute, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -133,21 +133,21 @@ func (u *unprepared) Prepare(ctx context.Context, r providers.Request) (provider
 }
 
 // Two contents come under one requestId. The first waits with nothing journalled about it when Redis, which alone
-// knew it, is lost. Neither is forgotten: who has the id goes on, the other is rejected and buried.
+// knew it, is lost. While the journal has given the id to neither, both wait and nobody is rejected: whoever is could still
+// be the first there. Then its owner goes on, and the other is rejected and buried.
 func TestRivalsUnderOneRequestID(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
+	for _, test := range []struct {
 		name  string
-		begun bool // the second content's refund is begun: the journal gives it the id
-		kinds []schemas.Kind
+		begun bool          // the second content's refund is begun at once
+		after time.Duration // how long the first waits
 	}{
-		{"nothing is journalled: the one that waits was first", false, []schemas.Kind{"rejected"}},
-		{"the journal has given the id to the second", true, []schemas.Kind{"dispatched", "deferred", "rejected"}},
-	}
-	for _, test := range tests {
+		{"nothing is journalled for a while", false, 3 * time.Second},
+		{"the journal gives the id to the second", true, time.Hour},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			u := &unprepared{after: time.Hour}
+			u := &unprepared{after: test.after}
 			f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:day_end:23h"}}, func(c *consumer.Config) {
 				u.Provider = c.Instances[0].Provider
 				c.Instances[0].Provider = u
@@ -160,13 +160,23 @@ func TestRivalsUnderOneRequestID(t *testing.T) {
 			f.mini.FlushAll()
 			u.can.Store(test.begun)
 			f.publish(second)
-			f.eventually("the second is dealt with", func() error { return f.left(0, 1) })
+			if !test.begun {
+				f.eventually("both wait", func() error { return f.left(1, 1) })
+				if got := f.kindsOf("one"); len(got) > 0 {
+					t.Errorf("events %v while nobody has begun, want none", got)
+				}
+				u.can.Store(true)
+			}
+			f.eventually("one has the id, and the other is rejected", func() error { return errors.Join(f.was("one", schemas.KindRejected), f.left(0, 1)) })
 			owner, refused := first, second
-			if test.begun {
+			if events := f.events(); *events[0].Amount == second.Amount {
 				owner, refused = second, first
 			}
-			if got := f.kindsOf("one"); !slices.Equal(got, test.kinds) {
-				t.Errorf("events %v, want %v", got, test.kinds)
+			if test.begun && owner.Amount != second.Amount {
+				t.Error("the first has the id, though the second was begun before it")
+			}
+			if got, want := f.kindsOf("one"), []schemas.Kind{"dispatched", "deferred", "rejected"}; !slices.Equal(got, want) {
+				t.Errorf("events %v, want %v", got, want)
 			}
 			f.checkRefused(refused, owner)
 			if got := string(f.scheduleOf("one").Data); got != f.encoded(owner) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"refundworker/consumer/stream"
 	"refundworker/providers"
 	"refundworker/schemas"
 )
@@ -28,6 +29,12 @@ type Config struct {
 	// PendingTimeout is how long a provider may owe the result of an acknowledged refund before a person is
 	// asked. Default 14 days.
 	PendingTimeout time.Duration
+	// EventsKeep is how long published events are kept. Default 400 days, or Retain if that is longer.
+	EventsKeep time.Duration
+	// EventKinds are the kinds of events that are published; none means all.
+	EventKinds []schemas.Kind
+	// IgnoreSameAmount lets a refund go on while another one of the same payment and amount is in doubt.
+	IgnoreSameAmount bool
 	// Inbox tells that providers report to this worker by HTTP, so that Worker.Inbox is needed.
 	Inbox bool
 	// Instances are the configured providers; at least one.
@@ -44,8 +51,10 @@ type Instance struct {
 	Concurrency int
 	// Timeout bounds one provider call. Default 20 s.
 	Timeout time.Duration
-	// MaxAttempts is how many journalled attempts a refund gets before a person is asked. Default 12.
+	// MaxAttempts is how many calls that may have reached the provider a refund gets before a person is asked. Default 12.
 	MaxAttempts int
+	// GiveUpAfter is for how long a refund is tried whose calls surely did not reach the provider. Default 72 h.
+	GiveUpAfter time.Duration
 	// Backoff spaces out attempts.
 	Backoff Backoff
 	// PerSecond bounds this process's calls of the provider, lookups among them. Default 0, no bound.
@@ -100,8 +109,6 @@ type Backoff struct {
 const (
 	// duplicateWindow is how long the server knows a message id. The fence rests on it.
 	duplicateWindow = 10 * time.Minute
-	// outcomeWindow is how old the knowledge that a refund is unsettled may be when its outcome is journalled.
-	outcomeWindow = 5 * time.Minute
 	// publishTimeout bounds one try to publish.
 	publishTimeout = 5 * time.Second
 	// callMargin is kept free between the latest end of a call and the end of its lease.
@@ -111,8 +118,8 @@ const (
 	maxVelocity  = 16
 	maxWindow    = 7 * 24 * time.Hour
 	maxCount     = 1_000_000_000
-	// conclusiveMargin is waited, besides the provider's own delay, before "not found" counts.
-	conclusiveMargin = 5 * time.Second
+	// notReadyNak is the delay of a delivery that was not begun.
+	notReadyNak = time.Second
 )
 
 // WithDefaults returns a copy in which every zero field has its default.
@@ -125,11 +132,13 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.LeaseMargin, 30*time.Second)
 	setDefault(&c.RecordGrace, 2*time.Minute)
 	setDefault(&c.PendingTimeout, 14*day)
+	setDefault(&c.EventsKeep, max(stream.DefaultKeep, c.Retain))
 	instances := make([]Instance, len(c.Instances))
 	for i, in := range c.Instances {
 		setDefault(&in.Concurrency, 64)
 		setDefault(&in.Timeout, 20*time.Second)
 		setDefault(&in.MaxAttempts, 12)
+		setDefault(&in.GiveUpAfter, 3*day)
 		if in.Backoff == (Backoff{}) {
 			in.Backoff.Jitter = 0.5
 		}
@@ -178,6 +187,10 @@ func (c Config) Validate() error {
 	if c.LeaseMargin < 2*callMargin {
 		wrong("lease margin is %s, want at least %s", c.LeaseMargin, 2*callMargin)
 	}
+	if c.EventsKeep < c.Retain {
+		wrong("events.keep is %s, want at least retain (%s): what is published goes on behind the last event that is there",
+			c.EventsKeep, c.Retain)
+	}
 	if c.RecordGrace < publishTimeout {
 		wrong("record grace is %s, want at least %s", c.RecordGrace, publishTimeout)
 	}
@@ -215,6 +228,9 @@ func (in Instance) problems(c Config) []error {
 	}
 	if in.MaxAttempts < 1 || in.MaxAttempts > 1000 {
 		wrong("maxAttempts is %d, want 1 to 1000", in.MaxAttempts)
+	}
+	if in.GiveUpAfter < time.Minute {
+		wrong("giveUpAfter is %s, want at least 1m", in.GiveUpAfter)
 	}
 	b := in.Backoff
 	if b.Initial < 0 || b.Max < b.Initial || b.Multiplier < 1 || b.Jitter < 0 || b.Jitter > 1 {

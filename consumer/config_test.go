@@ -30,11 +30,11 @@ func TestConfigDefaults(t *testing.T) {
 	before := slices.Clone(given.Instances)
 	got := given.WithDefaults()
 	want := consumer.Config{Prefix: "refunds", Accept: 30 * day, Retain: 90 * day, Replicas: 1, LeaseMargin: 30 * time.Second,
-		RecordGrace: 2 * time.Minute, PendingTimeout: 14 * day, Instances: []consumer.Instance{
-			{Name: "a", Provider: p, Concurrency: 64, Timeout: 20 * time.Second, MaxAttempts: 12,
+		RecordGrace: 2 * time.Minute, PendingTimeout: 14 * day, EventsKeep: 400 * day, Instances: []consumer.Instance{
+			{Name: "a", Provider: p, Concurrency: 64, Timeout: 20 * time.Second, MaxAttempts: 12, GiveUpAfter: 3 * day,
 				Backoff:       consumer.Backoff{Initial: time.Second, Max: 15 * time.Minute, Multiplier: 2, Jitter: 0.5},
 				RetryAfterMax: time.Minute, Breaker: breaker},
-			{Name: "b", Provider: p, Concurrency: 7, Timeout: time.Minute, MaxAttempts: 3,
+			{Name: "b", Provider: p, Concurrency: 7, Timeout: time.Minute, MaxAttempts: 3, GiveUpAfter: 3 * day,
 				Backoff:       consumer.Backoff{Initial: 2 * time.Second, Max: 15 * time.Minute, Multiplier: 2, Jitter: 0.1},
 				RetryAfterMax: time.Hour, Breaker: consumer.Breaker{Off: true, Consecutive: 20, Percent: 50, Calls: 20,
 					Interval: 30 * time.Second, Open: time.Minute, Probes: 3}}}}

@@ -1,25 +1,25 @@
-// Package consumer runs the life of a refund command: it pulls commands, claims each requestId, asks the
-// provider, journals what happened and acknowledges.
+// Package consumer is the worker: it pulls messages from JetStream, takes each through the protocol of package refund, and
+// ends it as the protocol says.
 //
 // # From receive to ack
 //
-//	pull ─► decode ─► claim ─► prepare ─► journal `dispatched` ─► call ─► journal what happened ─► ack
+//	pull ─► decode ─► refund.Work ─► acknowledged, scheduled, given back or terminated
+//	pull ─► decode ─► refund.Settle ─► the same, for what providers report
 //
-// Each arrow is one short function in process.go and the files beside it; what to do with an answer is decided
-// by pure functions in decide.go. Every delivery ends in one of four ways, and finish.go alone says which:
+// What a refund needs is behind the protocol's ports, each a short file here: claims.go (the lock in Redis, and what Redis
+// remembers of a chain), log.go (the journal), payments.go (what the projection makes of a payment's refunds), calls.go (the
+// provider behind its brakes), carrier.go (the message in hand and the schedule that carries the refund on).
 //
-//	ack        an outcome is journalled, or a message elsewhere carries the command on
-//	later      a schedule that carries the command is stored, then the delivery is acknowledged
-//	nak        nothing was settled: the stream delivers the command again
-//	terminate  the command was not accepted: a rejected event and a dead letter are stored first
+// Beside the deliveries run the projection and the relay, in one worker at a time, and the watches of Redis, the journal, the
+// streams' settings and the providers' velocity.
 //
 // # Guarantee
 //
-// No provider call leaves before its attempt is in the journal under an id that only one worker can write, and
-// none leaves after the claim's deadline. What a provider answered is journalled before the delivery ends,
-// also during a shutdown. A panic in an adapter counts as an unknown outcome.
+// Nothing is decided here about money: package refund does that, and its own comment says how money is kept from moving
+// twice. This package keeps what the protocol is promised: a port answers ErrNotDone only for what was surely not stored,
+// a provider is asked only while what it answers can be journalled, and a delivery goes on through a shutdown.
 //
 // # What it does not do
 //
-// It knows no provider protocol and no Redis, and it never turns an unknown outcome into a failed one.
+// It knows no provider's protocol and no Redis command.
 package consumer

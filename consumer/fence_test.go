@@ -86,14 +86,14 @@ func TestFenceStopsTheSecondOfTwoWorkers(t *testing.T) {
 type crashing struct {
 	jetstream.JetStream
 	mu     sync.Mutex
-	at     func(subject string) bool
+	at     func(m *nats.Msg) bool
 	before bool
 	done   bool
 }
 
 func (c *crashing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	c.mu.Lock()
-	crash := !c.done && c.at(m.Subject)
+	crash := !c.done && c.at(m)
 	c.done = c.done || crash
 	c.mu.Unlock()
 	if crash && c.before {
@@ -109,13 +109,13 @@ func (c *crashing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstrea
 // A process dies at each step that leaves a trace. The delivery comes again and the money moves once.
 func TestCrashAtEachStep(t *testing.T) {
 	steps := []struct {
-		name    string
-		subject func(s schemas.Subjects) string
+		name string
+		at   func(m *nats.Msg) bool
 	}{
-		{"intent", func(s schemas.Subjects) string { return s.Event(schemas.KindDispatched, provider) }},
-		{"outcome", func(s schemas.Subjects) string { return s.Event(schemas.KindSucceeded, provider) }},
-		{"deferral", func(s schemas.Subjects) string { return s.Event(schemas.KindDeferred, provider) }},
-		{"schedule", func(s schemas.Subjects) string { return s.Later(provider, "one") }},
+		{"intent", entryOf(schemas.KindDispatched)},
+		{"outcome", entryOf(schemas.KindSucceeded)},
+		{"deferral", entryOf(schemas.KindDeferred)},
+		{"schedule", under(schemas.Subjects{}.Later(provider, "one"))},
 	}
 	for _, step := range steps {
 		for _, before := range []bool{true, false} {
@@ -123,8 +123,7 @@ func TestCrashAtEachStep(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:2s", "succeeded"},
 					Capabilities: canLookUp}, func(c *consumer.Config) { c.Instances[0].Timeout = 200 * time.Millisecond })
-				subject := step.subject(f.subjects)
-				crash := &crashing{before: before, at: func(s string) bool { return s == subject }}
+				crash := &crashing{before: before, at: step.at}
 				f.wrap = func(js jetstream.JetStream) jetstream.JetStream { crash.JetStream = js; return crash }
 				f.start()
 				f.publish(command("one", ""))

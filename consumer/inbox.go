@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,8 +23,8 @@ const inboxBucket = "refund-inbox"
 
 // Inbox takes in what providers report by HTTP: it implements providers.Inbox on the worker's streams.
 type Inbox struct {
-	journal *journal
-	store   *idempotency.Store
+	sender *sender
+	store  *idempotency.Store
 
 	mu sync.Mutex
 	kv jetstream.KeyValue
@@ -36,13 +34,13 @@ var _ providers.Inbox = (*Inbox)(nil)
 
 // Inbox returns the worker's inbox; Config.Inbox must be set. It answers once the worker is set up and ready, and with
 // errors before.
-func (w *Worker) Inbox() *Inbox { return &Inbox{journal: w.journal, store: w.store} }
+func (w *Worker) Inbox() *Inbox { return &Inbox{sender: w.sender, store: w.store} }
 
 func (i *Inbox) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.kv == nil {
-		kv, err := i.journal.js.KeyValue(ctx, inboxBucket)
+		kv, err := i.sender.js.KeyValue(ctx, inboxBucket)
 		if err != nil {
 			return nil, fmt.Errorf("bucket %s: %w", inboxBucket, err)
 		}
@@ -142,11 +140,11 @@ func (i *Inbox) finish(ctx context.Context, kv jetstream.KeyValue, b begun) erro
 	if err != nil {
 		return fmt.Errorf("finish a message: %w", err)
 	}
-	msg := &nats.Msg{Subject: i.journal.subjects.Notices(n.Provider), Data: b.memory.Notice, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: i.sender.subjects.Notices(n.Provider), Data: b.memory.Notice, Header: nats.Header{}}
 	msg.Header.Set(schemas.HeaderMsgID, n.MsgID(b.memory.Notice))
-	propagator.Inject(ctx, carrier(msg.Header))
-	if _, err := i.journal.publish(ctx, msg); err != nil {
-		if refused(err) || errors.Is(err, jetstream.ErrNoStreamResponse) { // surely not stored: the key is free again
+	propagator.Inject(ctx, headers(msg.Header))
+	if _, err := i.sender.publish(ctx, msg); err != nil {
+		if isRefusal(err) || errors.Is(err, jetstream.ErrNoStreamResponse) { // surely not stored: the key is free again
 			_ = kv.Delete(ctx, b.key, jetstream.LastRevision(b.revision))
 		}
 		return err
@@ -207,35 +205,5 @@ func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.Kno
 
 // Hurry is part of providers.Inbox.
 func (i *Inbox) Hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID) error {
-	return i.journal.hurry(ctx, p, id)
-}
-
-// hurry has the schedule of a refund fire now. Where there is none, the refund is in hand or ended.
-func (j *journal) hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	stream, err := j.js.Stream(ctx, schemas.StreamRetries)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", schemas.StreamRetries, err)
-	}
-	subject := j.subjects.Later(p, id)
-	raw, err := stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the refund's schedule: %w", err)
-	}
-	before := &standing{body: raw.Data, header: raw.Header}
-	if due := before.due(); !due.IsZero() && time.Until(due) < scheduleFloor {
-		return nil
-	}
-	round, _ := strconv.Atoi(raw.Header.Get(schemas.HeaderRound))
-	msg := j.schedule(scheduled{subject: subject, round: round, target: j.subjects.Retry(p),
-		id: fmt.Sprintf("%s:hurry:%d", id, raw.Sequence), copied: before.copy(), at: time.Now()})
-	_, err = j.publishAfter(ctx, msg, raw.Sequence)
-	if errors.Is(err, errOvertaken) { // it fired, or was replaced by a worker that has just looked
-		return nil
-	}
-	return err
+	return i.sender.hurry(ctx, p, id)
 }

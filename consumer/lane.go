@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"refundworker/idempotency"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"refundworker/idempotency"
 )
 
 const (

@@ -33,18 +33,8 @@ type copied struct {
 	since time.Time
 }
 
-// copy is the delivery's.
-func (d *delivery) copy() copied {
-	return copied{body: d.msg.Data(), header: d.msg.Headers(), since: d.arrived}
-}
-
-// laterID is the id of the schedule that takes over a delivery.
-func (d *delivery) laterID(of string) string {
-	return fmt.Sprintf("%s:later:%s:%d", of, d.stream, d.seq)
-}
-
 // schedule is the message that carries a command or a notice until it fires.
-func (j *journal) schedule(s scheduled) *nats.Msg {
+func schedule(s scheduled) *nats.Msg {
 	msg := &nats.Msg{Subject: s.subject, Data: s.body, Header: ownHeaders(s.header)}
 	msg.Header.Set(schemas.HeaderMsgID, s.id)
 	msg.Header.Set(jetstream.ScheduleHeader, "@at "+wholeSecond(s.at).Format(time.RFC3339))
@@ -57,6 +47,12 @@ func (j *journal) schedule(s scheduled) *nats.Msg {
 		msg.Header.Set(schemas.HeaderRound, strconv.Itoa(s.round))
 	}
 	return msg
+}
+
+// dueAt is when a schedule fires, by its server's clock; the zero time when it does not say.
+func dueAt(h nats.Header) time.Time {
+	at, _ := time.Parse("@at "+time.RFC3339, h.Get(jetstream.ScheduleHeader))
+	return at
 }
 
 // wholeSecond rounds up: the server knows whole seconds and would fire early.
@@ -100,8 +96,8 @@ const (
 )
 
 // deadLetter is the message that keeps what was not accepted, with where it came from.
-func (j *journal) deadLetter(l letter) *nats.Msg {
-	msg := &nats.Msg{Subject: j.subjects.Dead(l.provider), Data: l.body, Header: nats.Header{}}
+func deadLetter(subjects schemas.Subjects, l letter) *nats.Msg {
+	msg := &nats.Msg{Subject: subjects.Dead(l.provider), Data: l.body, Header: nats.Header{}}
 	if headerSize(l.header) <= deadHeaderMax {
 		msg.Header = ownHeaders(l.header)
 		if id := l.header.Get(schemas.HeaderMsgID); id != "" {

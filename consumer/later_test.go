@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"refundworker/schemas"
 )
 
 func TestWholeSecondRoundsUp(t *testing.T) {
@@ -56,10 +58,9 @@ func TestSchedule(t *testing.T) {
 	for name, values := range serverHeaders {
 		given[name] = values
 	}
-	d := &delivery{stream: "REFUND_COMMANDS", seq: 12}
-	s := scheduled{subject: "refunds.later.test.one", target: "refunds.retry.test", id: d.laterID("one"),
+	s := scheduled{subject: "refunds.later.test.one", target: "refunds.retry.test", id: "one:later:REFUND_COMMANDS:12",
 		copied: copied{body: []byte("{}"), header: given, since: noon}, round: 4, at: noon.Add(1500 * time.Millisecond)}
-	got := (&journal{}).schedule(s)
+	got := schedule(s)
 	want := nats.Header{"Nats-Msg-Id": {"one:later:REFUND_COMMANDS:12"}, "Nats-Schedule": {"@at 2026-11-21T12:00:02Z"},
 		"Nats-Schedule-Target": {"refunds.retry.test"}, "Refund-Round": {"4"}, "Refund-Since": {"2026-11-21T12:00:00Z"},
 		"traceparent": {parent}}
@@ -67,7 +68,7 @@ func TestSchedule(t *testing.T) {
 		t.Errorf("got %s %v\nwant refunds.later.test.one %v", got.Subject, got.Header, want)
 	}
 	s.round = 0
-	if got := (&journal{}).schedule(s); got.Header.Get("Refund-Round") != "" {
+	if got := schedule(s); got.Header.Get("Refund-Round") != "" {
 		t.Errorf("after progress the round is %q, want none", got.Header.Get("Refund-Round"))
 	}
 	if given.Get("Refund-Round") != "3" {
@@ -108,7 +109,7 @@ func TestDeadLetter(t *testing.T) {
 					want[name] = values
 				}
 			}
-			got := (&journal{}).deadLetter(letter{provider: "test", subject: "refunds.commands.test", body: test.body, header: test.header,
+			got := deadLetter(schemas.Subjects{}, letter{provider: "test", subject: "refunds.commands.test", body: test.body, header: test.header,
 				stream: "REFUND_COMMANDS", seq: 12, reason: "invalid", detail: test.detail, at: noon})
 			if got.Subject != "refunds.dead.test" || !bytes.Equal(got.Data, test.kept) {
 				t.Errorf("got %s with %d bytes, want refunds.dead.test with %d", got.Subject, len(got.Data), len(test.kept))

@@ -31,7 +31,7 @@ func TestLifeOfARefund(t *testing.T) {
 	}{
 		{"refused for now, then made", []string{"not_now:provider_busy:2s", "succeeded"}, canLookUp, 0,
 			[]schemas.Kind{"dispatched", "deferred", "dispatched", "succeeded"}, "", 1},
-		{"surely not executed, no attempt left", []string{"unauthorized", "succeeded"}, canLookUp, 1,
+		{"refused for now, no attempt left", []string{"not_now:provider_busy:2s", "succeeded"}, canLookUp, 1,
 			[]schemas.Kind{"dispatched", "parked"}, "retries_exhausted", 0},
 		{"made, answer lost, found by lookup", []string{"unknown_applied"}, canLookUp, 0,
 			[]schemas.Kind{"dispatched", "succeeded"}, "", 1},
@@ -44,7 +44,7 @@ func TestLifeOfARefund(t *testing.T) {
 		{"a panic is an unknown outcome", []string{"panic", "succeeded"}, canLookUp, 0,
 			[]schemas.Kind{"dispatched", "dispatched", "succeeded"}, "", 1},
 		{"a request that cannot be served", []string{"invalid"}, canLookUp, 0,
-			[]schemas.Kind{"dispatched", "parked"}, "retries_exhausted", 0},
+			[]schemas.Kind{"dispatched", "failed"}, "declined", 0},
 		{"some of it happened", []string{"partial"}, canLookUp, 0,
 			[]schemas.Kind{"dispatched", "parked"}, "partial", 1},
 		{"taken on, the result comes later", []string{"acknowledged"}, canLookUp, 0,

@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -39,86 +38,18 @@ func TestReversalAfterAnOutage(t *testing.T) {
 	})
 }
 
-// aged has events up to a sequence look aged out.
-type aged struct {
+// stuck stands still once before a message is stored.
+type stuck struct {
 	jetstream.JetStream
-	mu   sync.Mutex
-	upTo uint64
-}
-
-func (a *aged) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	s, err := a.JetStream.Stream(ctx, name)
-	if name == schemas.StreamEvents && err == nil {
-		return &agedStream{s, a}, nil
-	}
-	return s, err
-}
-
-type agedStream struct {
-	jetstream.Stream
-	a *aged
-}
-
-func (s *agedStream) GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
-	s.a.mu.Lock()
-	gone := seq <= s.a.upTo
-	s.a.mu.Unlock()
-	if gone {
-		return nil, jetstream.ErrMsgNotFound
-	}
-	return s.Stream.GetMsg(ctx, seq, opts...)
-}
-
-// The outcome and the first of two reversals have aged out of the journal, the second has not. What is told later still
-// counts them.
-func TestReversalBehindAgedEvents(t *testing.T) {
-	t.Parallel()
-	a := &aged{}
-	f := newFixture(t, takesOn)
-	f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
-		a.JetStream = js
-		return a
-	}
-	r := f.start()
-	f.publish(command("one", ""))
-	f.eventually("it is taken on", func() error { return f.was("one", schemas.KindAcknowledged) })
-	for _, n := range []schemas.Notice{result("one", "n1", "succeeded", ""), reversal("one", "v1", 3), reversal("one", "v2", 3)} {
-		f.notice(n)
-		f.read()
-	}
-	f.eventually("both are applied", func() error { // what is not applied yet does not age out
-		record, _, err := r.store.Read(t.Context(), "one")
-		if err == nil && record.Reversed != 6_000_000 {
-			err = fmt.Errorf("%d micros came back so far", record.Reversed)
-		}
-		return err
-	})
-	a.mu.Lock()
-	a.upTo = 4
-	a.mu.Unlock()
-	for _, n := range []schemas.Notice{reversal("one", "v2", 3), reversal("one", "v3", 5), reversal("one", "v4", 4)} {
-		f.notice(n)
-		f.read()
-	}
-	if got := f.lastEvent("one"); got.Kind != schemas.KindReversed || got.Reversal.Total.Micros != 10_000_000 {
-		t.Errorf("the last event is %s of %+v, want reversed, 10.00 in all", got.Kind, got.Reversal)
-	}
-	if got := f.deadReasons(); !slices.Equal(got, []string{"invalid"}) {
-		t.Errorf("dead letters %v, want the one that would pass the refund", got)
-	}
-}
-
-// stuckFailure stands still once before a failed event is stored.
-type stuckFailure struct {
-	jetstream.JetStream
+	at    func(*nats.Msg) bool
 	mu    sync.Mutex
 	still time.Duration
 }
 
-func (s *stuckFailure) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (s *stuck) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	s.mu.Lock()
 	var still time.Duration
-	if m.Subject == "refunds.events.failed."+string(provider) {
+	if s.at(m) {
 		still, s.still = s.still, 0
 	}
 	s.mu.Unlock()
@@ -153,7 +84,7 @@ func TestFailureOfAParkedRefundThatIsTriedAgain(t *testing.T) {
 	neither := &providers.Capabilities{Asynchronous: true}
 	inFakeTime(t, scripted.Config{Outcomes: []string{"unknown_lost", "succeeded"}, Latency: 10 * time.Second,
 		Capabilities: neither}, func(f *fixture) {
-		s := &stuckFailure{still: 6 * time.Second}
+		s := &stuck{at: entryOf(schemas.KindFailed), still: 6 * time.Second}
 		f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
 			s.JetStream = js
 			return s

@@ -223,8 +223,8 @@ func TestNoticeOvertakesTheAnswer(t *testing.T) {
 		reason schemas.Reason
 		want   []schemas.Kind
 	}{
-		{"succeeded", "", []schemas.Kind{"dispatched", "succeeded", "acknowledged"}},
-		{"failed", "account_closed", []schemas.Kind{"dispatched", "acknowledged", "failed"}},
+		{"succeeded", "", []schemas.Kind{"dispatched", "succeeded"}},
+		{"failed", "account_closed", []schemas.Kind{"dispatched", "failed"}},
 	} {
 		t.Run(string(test.kind), func(t *testing.T) {
 			t.Parallel()
@@ -259,9 +259,8 @@ func TestNoticeSettlesWhatIsParkedOrInDoubt(t *testing.T) {
 		first schemas.Kind
 		want  []schemas.Kind
 	}{
-		// The fence: what speaks for attempts takes one.
-		{"parked", neither, nil, "parked", []schemas.Kind{"dispatched", "parked", "dispatched", "failed"}},
-		{"in doubt", canLookUp, nil, "dispatched", []schemas.Kind{"dispatched", "dispatched", "failed"}},
+		{"parked", neither, nil, "parked", []schemas.Kind{"dispatched", "parked", "failed"}},
+		{"in doubt", canLookUp, nil, "dispatched", []schemas.Kind{"dispatched", "failed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

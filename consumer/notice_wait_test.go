@@ -1,16 +1,12 @@
 package consumer_test
 
 import (
-	"bytes"
-	"context"
-	"runtime"
+	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
@@ -58,18 +54,18 @@ func TestNoticeOfAnUnknownRefundEndsAfterADay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		msg := &nats.Msg{Subject: f.subjects.Notices(provider), Data: body, Header: nats.Header{}}
+		msg := &nats.Msg{Subject: f.subjects.RetryNotices(provider), Data: body, Header: nats.Header{}} // as its schedule fires
 		msg.Header.Set(schemas.HeaderSince, time.Now().Add(-test.waited).UTC().Format(time.RFC3339Nano))
 		if _, err := f.js.PublishMsg(t.Context(), msg); err != nil {
 			t.Fatal(err)
 		}
-		f.read()
-		if got := f.deadReasons(); !slices.Equal(got, test.dead) {
-			t.Errorf("after %s: dead letters %v, want %v", test.waited, got, test.dead)
-		}
-		if err := f.left(0, test.left); err != nil {
-			t.Errorf("after %s: %v", test.waited, err)
-		}
+		f.eventually("it is dealt with", func() error { // it waits on another subject then, or is dead
+			_, err := f.lastMessage(schemas.StreamRetries, f.subjects.LaterNotices(provider))
+			if got := f.deadReasons(); !slices.Equal(got, test.dead) || (err == nil) != (test.left == 1) {
+				return fmt.Errorf("after %s: dead letters %v, schedule: %v; want %v, %d", test.waited, got, err, test.dead, test.left)
+			}
+			return f.left(0, test.left)
+		})
 	}
 }
 
@@ -96,42 +92,4 @@ func TestReversalWaitsForTheSuccess(t *testing.T) {
 		f.quiet()
 		f.chained("one")
 	})
-}
-
-// stuck stands still once, when a worker has read the refund's last event and is about to judge its notice.
-type stuck struct {
-	jetstream.JetStream
-	mu    sync.Mutex
-	still time.Duration
-}
-
-func (s *stuck) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	stream, err := s.JetStream.Stream(ctx, name)
-	if name == schemas.StreamEvents && err == nil {
-		return &stuckStream{Stream: stream, s: s}, nil
-	}
-	return stream, err
-}
-
-type stuckStream struct {
-	jetstream.Stream
-	s *stuck
-}
-
-func (w *stuckStream) GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
-	msg, err := w.Stream.GetMsg(ctx, seq, opts...)
-	w.s.mu.Lock()
-	var still time.Duration
-	if settling() {
-		still, w.s.still = w.s.still, 0
-	}
-	w.s.mu.Unlock()
-	time.Sleep(still)
-	return msg, err
-}
-
-// settling tells whether the caller works on a notice: the watch reads events, too.
-func settling() bool {
-	stack := make([]byte, 8<<10)
-	return bytes.Contains(stack[:runtime.Stack(stack, false)], []byte(".settle("))
 }

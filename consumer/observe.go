@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"refundworker/consumer/refund"
 	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/schemas"
@@ -202,60 +203,75 @@ func watchBreakers(t Telemetry, states func() map[schemas.ProviderName]string) {
 
 // begin opens the delivery's span, as a child of and linked to the publisher's, and counts it in hand. The
 // function that it returns closes both.
-func (o *observer) begin(ctx context.Context, d *delivery, in schemas.ProviderName) (context.Context,
-	func(Decision, Disposition)) {
-	start, provider := time.Now(), attribute.String(attrProvider, string(in))
-	ctx, span := o.receive(ctx, spanProcess, d, provider)
+func (o *observer) begin(d *delivery) func(refund.Ending) {
+	start, provider := time.Now(), attribute.String(attrProvider, string(d.in.Name))
+	span := o.receive(spanProcess, d, provider)
+	ctx := d.ctx
 	o.inflight.Add(ctx, 1, metric.WithAttributes(provider))
-	return ctx, func(decided Decision, became Disposition) {
-		kind := noKind
+	return func(e refund.Ending) {
+		decided, became, kind := e.Decision, e.Became, noKind
 		if decided.Kind != "" {
 			kind = string(decided.Kind)
 		}
-		span.SetAttributes(attribute.String(attrRequestID, string(d.command.RequestID)),
+		span.SetAttributes(attribute.String(attrRequestID, string(d.requestID)),
 			attribute.String(attrPaymentReference, d.command.Payment.Reference),
-			attribute.Int(attrAttempt, d.claim.Attempt), attribute.String(attrDisposition, became.String()))
+			attribute.Int(attrAttempt, d.attempt), attribute.String(attrDisposition, became.String()))
 		span.End()
 		o.inflight.Add(ctx, -1, metric.WithAttributes(provider))
 		o.commands.Add(ctx, 1, metric.WithAttributes(provider, attribute.String(attrDisposition, became.String())))
 		o.processing.Record(ctx, time.Since(start).Seconds(),
 			metric.WithAttributes(provider, attribute.String(attrKind, kind)))
+		o.warn(ctx, d, e)
 		level := slog.LevelInfo
-		if d.command.RequestID == "" && became == Ack { // one of many duplicates of a command in hand
+		if d.requestID == "" && became == refund.Ack { // one of many duplicates of a command in hand
 			level = slog.LevelDebug
 		}
-		o.log.Log(ctx, level, "delivery ended", "requestId", string(d.command.RequestID), "provider", string(in),
-			"answer", string(d.claim.Answer), "attempt", d.claim.Attempt, "event", kind, "reason", string(decided.Reason),
+		o.log.Log(ctx, level, "delivery ended", "requestId", string(d.requestID), "provider", string(d.in.Name),
+			"answer", string(d.answer), "attempt", d.attempt, "event", kind, "reason", string(decided.Reason),
 			"disposition", became.String(), "delay", decided.Delay.String(), "detail", decided.Detail)
 	}
 }
 
 // receive opens a delivery's span and keeps the trace that its events carry on.
-func (o *observer) receive(ctx context.Context, name string, d *delivery, provider attribute.KeyValue) (context.Context, trace.Span) {
-	ctx = propagator.Extract(ctx, carrier(d.msg.Headers()))
+func (o *observer) receive(name string, d *delivery, provider attribute.KeyValue) trace.Span {
+	ctx := propagator.Extract(d.ctx, headers(d.msg.Headers()))
 	ctx, span := o.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithLinks(trace.LinkFromContext(ctx)),
 		trace.WithAttributes(provider, attribute.String(attrSystem, "nats"),
 			attribute.String(attrDestination, d.msg.Subject())))
 	d.trace = nats.Header{}
-	propagator.Inject(ctx, carrier(d.trace))
+	propagator.Inject(ctx, headers(d.trace))
 	copyTrace(d.trace, onlyWhereAbsent(d.trace, d.msg.Headers()))
-	return ctx, span
+	d.ctx = ctx
+	return span
 }
 
 // beginNotice opens a notice's span; the function that it returns closes it.
-func (o *observer) beginNotice(ctx context.Context, r *report, in schemas.ProviderName) (context.Context,
-	func(Decision, Disposition)) {
-	provider := attribute.String(attrProvider, string(in))
-	ctx, span := o.receive(ctx, spanSettle, r.delivery, provider)
-	return ctx, func(decided Decision, became Disposition) {
-		span.SetAttributes(attribute.String(attrRequestID, string(r.notice.RefundRequestID)),
+func (o *observer) beginNotice(d *delivery) func(schemas.Notice, refund.Ending) {
+	provider := attribute.String(attrProvider, string(d.in.Name))
+	span := o.receive(spanSettle, d, provider)
+	ctx := d.ctx
+	return func(n schemas.Notice, e refund.Ending) {
+		decided, became := e.Decision, e.Became
+		span.SetAttributes(attribute.String(attrRequestID, string(n.RefundRequestID)),
 			attribute.String(attrDisposition, became.String()))
 		span.End()
 		o.notices.Add(ctx, 1, metric.WithAttributes(provider, attribute.String(attrDisposition, became.String())))
-		o.log.InfoContext(ctx, "notice ended", "requestId", string(r.notice.RefundRequestID), "provider", string(in),
-			"type", string(r.notice.Type), "event", string(decided.Kind), "reason", string(decided.Reason),
+		o.warn(ctx, d, e)
+		o.log.InfoContext(ctx, "notice ended", "requestId", string(n.RefundRequestID), "provider", string(d.in.Name),
+			"type", string(n.Type), "event", string(decided.Kind), "reason", string(decided.Reason),
 			"disposition", became.String(), "delay", decided.Delay.String(), "detail", decided.Detail)
+	}
+}
+
+// warn tells what went wrong in a delivery.
+func (o *observer) warn(ctx context.Context, d *delivery, e refund.Ending) {
+	if e.Trouble != "" {
+		o.log.WarnContext(ctx, "delivery given back", "requestId", string(d.requestID), "error", e.Trouble)
+	}
+	if e.Contradicted {
+		o.log.ErrorContext(ctx, "contradicting outcome, nothing overwritten", "provider", string(d.in.Name),
+			"requestId", string(d.requestID), "detail", e.Decision.Detail)
 	}
 }
 
@@ -282,9 +298,9 @@ func (o *observer) span(ctx context.Context, name string, opts ...trace.SpanStar
 	}
 }
 
-func (o *observer) sending(ctx context.Context, out *outgoing) (context.Context, func(error)) {
+func (o *observer) sending(ctx context.Context, e schemas.Event) (context.Context, func(error)) {
 	return o.span(ctx, spanSend, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
-		attribute.String(attrSystem, "nats"), attribute.String(attrKind, string(out.event.Kind))))
+		attribute.String(attrSystem, "nats"), attribute.String(attrKind, string(e.Kind))))
 }
 
 func (o *observer) claimed(ctx context.Context, a idempotency.Answer, err error) {
@@ -313,17 +329,27 @@ func (o *observer) buried(ctx context.Context, in schemas.ProviderName, reason s
 		attribute.String(attrReason, string(reason))))
 }
 
-// carrier reads and writes trace context in message headers, whose names keep their case.
-type carrier nats.Header
+// headers reads and writes trace context in message headers, whose names keep their case.
+type headers nats.Header
 
-func (c carrier) Get(key string) string { return nats.Header(c).Get(key) }
-func (c carrier) Set(key, value string) { nats.Header(c).Set(key, value) }
-func (c carrier) Keys() []string {
-	keys := make([]string, 0, len(c))
-	for key := range c {
+func (h headers) Get(key string) string { return nats.Header(h).Get(key) }
+func (h headers) Set(key, value string) { nats.Header(h).Set(key, value) }
+func (h headers) Keys() []string {
+	keys := make([]string, 0, len(h))
+	for key := range h {
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+var traceHeaders = []string{schemas.HeaderTraceParent, schemas.HeaderTraceState, schemas.HeaderBaggage}
+
+func copyTrace(to, from nats.Header) {
+	for _, name := range traceHeaders {
+		if value := from.Get(name); value != "" {
+			to.Set(name, value)
+		}
+	}
 }
 
 // onlyWhereAbsent keeps a publisher's trace context when nothing here records spans.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/consumer/stream"
+	"refundworker/idempotency"
 	"refundworker/schemas"
 )
 
@@ -46,20 +48,20 @@ func ReadVelocityStop(ctx context.Context, js jetstream.JetStream, subjects sche
 	p schemas.ProviderName) (VelocityStop, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	j := &journal{js: js, subjects: subjects}
-	stream, err := j.stream(ctx)
+	d := desk{js, subjects}
+	stream, err := d.events(ctx)
 	if err != nil {
 		return VelocityStop{}, err
 	}
-	return j.velocityStop(ctx, stream, p)
+	return d.velocityStop(ctx, stream, p)
 }
 
 // VelocityStops reads the last stop and the last start of every provider that was ever stopped, by name.
 func VelocityStops(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects) ([]VelocityStop, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	j := &journal{js: js, subjects: subjects}
-	stream, err := j.stream(ctx)
+	d := desk{js, subjects}
+	stream, err := d.events(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func VelocityStops(ctx context.Context, js jetstream.JetStream, subjects schemas
 	var stops []VelocityStop
 	for subject := range info.State.Subjects {
 		name := strings.TrimPrefix(subject, subjects.Event(schemas.KindStopped, ""))
-		stop, err := j.velocityStop(ctx, stream, schemas.ProviderName(name))
+		stop, err := d.velocityStop(ctx, stream, schemas.ProviderName(name))
 		if err != nil {
 			return nil, err
 		}
@@ -119,46 +121,75 @@ func StartAgain(ctx context.Context, js jetstream.JetStream, subjects schemas.Su
 	if !stop.Holds() {
 		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, ErrNotStopped)
 	}
-	j := &journal{js: js, subjects: subjects}
 	e := schemas.Event{Kind: schemas.KindStarted, Provider: start.Provider, OccurredAt: time.Now().UTC(),
 		Reason: schemas.ReasonVelocityStop, N: stop.N, CurrencyCode: stop.Stopped.CurrencyCode, Window: stop.Stopped.Window,
 		By: &start.By}
-	msg, err := j.message(e, entryHeaders{})
+	if _, err := e.Encode(); err != nil {
+		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, err)
+	}
+	journal := stream.NewJournal(js, subjects)
+	stored, err := journal.Note(ctx, noted(e))
+	if err == nil && stored.Stale {
+		err = errors.New("the event's id is taken by something else")
+	}
 	if err != nil {
 		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, err)
 	}
-	stored, err := j.publish(ctx, msg)
-	if err != nil {
-		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, err)
-	}
-	if stored.Duplicate {
-		return j.startedBefore(ctx, start, stored.Seq)
-	}
-	return e, nil
-}
-
-// startedBefore reads the start that was there under the same id: our own, whose answer was lost, or somebody else's.
-func (j *journal) startedBefore(ctx context.Context, start Start, seq uint64) (schemas.Event, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	e, _, err := j.at(ctx, seq)
+	d := desk{js, subjects}
+	d.awaitPublished(ctx, start.Provider, stop.N)
+	there, err := journal.Entry(ctx, stored.Seq) // our own, perhaps of a try whose answer was lost, or somebody else's
 	switch {
 	case err != nil:
 		return schemas.Event{}, fmt.Errorf("read the start of %s: %w", start.Provider, err)
-	case e.Event.By == nil || *e.Event.By != start.By:
-		return e.Event, fmt.Errorf("start %s again: %w", start.Provider, ErrStartedByOther)
+	case there.Event.By == nil || *there.Event.By != start.By:
+		return there.Event, fmt.Errorf("start %s again: %w", start.Provider, ErrStartedByOther)
 	}
-	return e.Event, nil
+	return there.Event, nil
 }
 
-func (j *journal) velocityStop(ctx context.Context, stream jetstream.Stream, p schemas.ProviderName) (VelocityStop, error) {
+// desk reads the published events: an operator's program may read them and nothing else of the truth.
+type desk struct {
+	js       jetstream.JetStream
+	subjects schemas.Subjects
+}
+
+// awaitPublished waits, for a moment, until a start is among the published events, so that whoever looks next sees it. Where
+// no worker runs, nobody publishes it for now.
+func (d desk) awaitPublished(ctx context.Context, p schemas.ProviderName, n int) {
+	ctx, cancel := context.WithTimeout(ctx, publishedWithin)
+	defer cancel()
+	for {
+		stop, err := ReadVelocityStop(ctx, d.js, d.subjects, p)
+		if err == nil && stop.Started != nil && stop.Started.N >= n || pause(ctx, publishedLook) != nil {
+			return
+		}
+	}
+}
+
+const (
+	publishedWithin = 2 * time.Second
+	publishedLook   = 20 * time.Millisecond
+)
+
+func (d desk) events(ctx context.Context) (jetstream.Stream, error) {
+	s, err := d.js.Stream(ctx, schemas.StreamEvents)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("stream %s: %w", schemas.StreamEvents, idempotency.ErrNoJournal)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", schemas.StreamEvents, err)
+	}
+	return s, nil
+}
+
+func (d desk) velocityStop(ctx context.Context, stream jetstream.Stream, p schemas.ProviderName) (VelocityStop, error) {
 	stop := VelocityStop{Provider: p}
 	var err error
 	// The start first: so it cannot be of a later stop than the one that is read.
-	if stop.Started, err = j.last(ctx, stream, j.subjects.Event(schemas.KindStarted, p)); err != nil {
+	if stop.Started, err = d.last(ctx, stream, d.subjects.Event(schemas.KindStarted, p)); err != nil {
 		return VelocityStop{}, err
 	}
-	if stop.Stopped, err = j.last(ctx, stream, j.subjects.Event(schemas.KindStopped, p)); err != nil {
+	if stop.Stopped, err = d.last(ctx, stream, d.subjects.Event(schemas.KindStopped, p)); err != nil {
 		return VelocityStop{}, err
 	}
 	if stop.Stopped != nil {
@@ -168,7 +199,7 @@ func (j *journal) velocityStop(ctx context.Context, stream jetstream.Stream, p s
 }
 
 // last reads the last event under a subject; nil when there is none.
-func (j *journal) last(ctx context.Context, stream jetstream.Stream, subject string) (*schemas.Event, error) {
+func (d desk) last(ctx context.Context, stream jetstream.Stream, subject string) (*schemas.Event, error) {
 	raw, err := stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
@@ -176,9 +207,9 @@ func (j *journal) last(ctx context.Context, stream jetstream.Stream, subject str
 	if err != nil {
 		return nil, fmt.Errorf("read the last event on %s: %w", subject, err)
 	}
-	e := entry(raw.Sequence, raw.Header, raw.Data)
-	if e.Event.Kind == "" {
-		return nil, fmt.Errorf("event %d on %s: %w", raw.Sequence, subject, errUnreadable)
+	e, err := schemas.DecodeEvent(raw.Data)
+	if err != nil {
+		return nil, fmt.Errorf("event %d on %s: %w", raw.Sequence, subject, err)
 	}
-	return &e.Event, nil
+	return &e, nil
 }

@@ -78,7 +78,7 @@ func TestAttemptIsNumberedByTheClaim(t *testing.T) {
 func TestNoCallAfterTheLease(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Capabilities: canLookUp})
-	held := f.hold(&turnstile{subject: f.subjects.Event(schemas.KindDispatched, provider), stored: true})
+	held := f.hold(&turnstile{at: entryOf(schemas.KindDispatched), stored: true})
 	defer held.open()
 	f.start()
 	one := command("one", "")

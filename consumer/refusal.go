@@ -100,10 +100,14 @@ func (r *rest) accepted(now time.Time) bool {
 
 // heard takes in what a call says about the provider, where an answer says good. A call without an answer says nothing about
 // credentials and the number of calls.
-func (p *processor) heard(ctx context.Context, d *delivery, good verdict, err error) {
-	d.pass.hears(weigh(good, err))
+func (p *processor) heard(ctx context.Context, asked *pass, good verdict, err error) {
+	asked.hears(weigh(good, err))
 	now, b := time.Now(), p.brakes
-	kind, _, wish := describe(err)
+	kind, wish := providers.KindOf(err), time.Duration(0)
+	var said *providers.Error
+	if errors.As(err, &said) {
+		wish = said.RetryAfter
+	}
 	switch {
 	case err == nil, kind == providers.Invalid, errors.Is(err, providers.ErrRefused):
 		if b.account.accepted(now) {

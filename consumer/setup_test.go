@@ -201,11 +201,23 @@ func (f *fixture) publishRaw(body []byte) {
 	}
 }
 
+// isEntry reports whether a message is an entry of the journal, of a kind.
+func isEntry(m *nats.Msg, k schemas.Kind) bool { return m.Header.Get(schemas.HeaderKind) == string(k) }
+
+// entryOf matches the entries of one kind, and under the messages of a subject.
+func entryOf(k schemas.Kind) func(*nats.Msg) bool {
+	return func(m *nats.Msg) bool { return isEntry(m, k) }
+}
+
+func under(subject string) func(*nats.Msg) bool {
+	return func(m *nats.Msg) bool { return m.Subject == subject }
+}
+
 // events are all events of the journal, in stream order.
 func (f *fixture) events() []schemas.Event {
 	f.t.Helper()
 	ctx := context.Background()
-	stream, err := f.js.Stream(ctx, schemas.StreamEvents)
+	stream, err := f.js.Stream(ctx, schemas.StreamJournal)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -274,7 +286,7 @@ func (f *fixture) publishWith(body []byte, headers map[string]string) {
 
 func (f *fixture) header(seq uint64) nats.Header {
 	f.t.Helper()
-	stream, err := f.js.Stream(context.Background(), schemas.StreamEvents)
+	stream, err := f.js.Stream(context.Background(), schemas.StreamJournal)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func TestLongNoticeAfterAStandstill(t *testing.T) {
 	for _, still := range []time.Duration{6 * time.Minute, 12 * time.Minute} {
 		t.Run(still.String(), func(t *testing.T) {
 			inFakeTime(t, takesOn, func(f *fixture) {
-				s := &stuck{still: still}
+				s := &stuck{at: entryOf(schemas.KindSucceeded), still: still}
 				f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
 					s.JetStream = js
 					return s

@@ -23,7 +23,7 @@ func TestNoCallOnceTheGateIsClosed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Capabilities: &providers.Capabilities{}},
 		func(c *consumer.Config) { c.LeaseMargin = 20 * time.Second }) // a slow disk stores the intent in time, too
-	intent := f.hold(&turnstile{subject: f.subjects.Event(schemas.KindDispatched, provider), stored: true})
+	intent := f.hold(&turnstile{at: entryOf(schemas.KindDispatched), stored: true})
 	defer intent.open()
 	stopped := f.start()
 	f.publish(command("one", ""))
@@ -56,8 +56,13 @@ func TestUnreadableEventStopsTheWorker(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}})
 	r := f.start()
-	msg := &nats.Msg{Subject: f.subjects.Event("returned", provider), Data: []byte(`{"kind":"returned","requestId":"one"}`),
-		Header: nats.Header{schemas.HeaderMsgID: {"one:returned"}}}
+	one := command("one", "")
+	e := schemas.NewEvent(schemas.KindFailed, one, time.Now())
+	msg := &nats.Msg{Subject: f.subjects.Journal("one"), Data: []byte(`{"kind":"returned","requestId":"one"}`), Header: nats.Header{}}
+	for name, value := range e.Headers() {
+		msg.Header.Set(name, value)
+	}
+	msg.Header.Set(schemas.HeaderKind, "failed")
 	if _, err := f.js.PublishMsg(context.Background(), msg); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/consumer/stream"
 	"refundworker/schemas"
 )
 
@@ -55,6 +56,9 @@ type topology struct {
 // ensure creates what is missing and verifies the rest. The one change it makes to an existing stream is to add
 // the subjects of its own providers.
 func (t *topology) ensure(ctx context.Context) error {
+	if err := t.refuseOrphans(ctx); err != nil {
+		return err
+	}
 	var differences []Difference
 	for _, want := range t.streams() {
 		found, err := t.ensureStream(ctx, want)
@@ -74,6 +78,27 @@ func (t *topology) ensure(ctx context.Context) error {
 		return &TopologyError{Differences: differences}
 	}
 	return nil
+}
+
+// refuseOrphans refuses published events without the journal that they are from: a journal that was lost, or streams of a
+// version that kept none. An empty journal beside them would have refunds made again.
+func (t *topology) refuseOrphans(ctx context.Context) error {
+	try, cancel := context.WithTimeout(ctx, topologyTry)
+	defer cancel()
+	_, err := t.js.Stream(try, schemas.StreamJournal)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	events, err := t.js.Stream(try, schemas.StreamEvents)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil || events.CachedInfo().State.LastSeq == 0 {
+		return err
+	}
+	return &TopologyError{Differences: []Difference{{Where: "stream " + schemas.StreamJournal, Setting: "existence",
+		Found: "gone, with events in " + schemas.StreamEvents, Wanted: "there",
+		Mend: "restoring it from a copy, or, once the refunds in " + schemas.StreamEvents + " are reconciled, deleting that stream, too"}}}
 }
 
 // Verify compares the streams that exist with what cfg needs and changes nothing. It returns a *TopologyError that
@@ -133,14 +158,13 @@ func (t *topology) streams() []jetstream.StreamConfig {
 	r.Retention, r.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardOld
 	// Schedules need rollup: the newest schedule of a refund replaces the one before.
 	r.AllowMsgSchedules, r.AllowRollup = true, true
-	e := common(schemas.StreamEvents, "Refund events. This is the journal: it is never purged.", []string{s.Events()})
-	e.Retention, e.Discard, e.MaxAge = jetstream.LimitsPolicy, jetstream.DiscardNew, t.cfg.Retain
-	e.DenyDelete, e.DenyPurge = true, true
+	j := stream.JournalConfig(s, t.cfg.Retain, t.cfg.Replicas)
+	e := stream.EventsConfig(s, t.cfg.EventsKeep, t.cfg.Replicas)
 	n := common(schemas.StreamNotices, "Results and reversals reported by providers.", notices)
 	n.Retention, n.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
 	d := common(schemas.StreamDead, "Messages that were not accepted, and why.", dead)
 	d.Retention, d.Discard, d.MaxAge = jetstream.LimitsPolicy, jetstream.DiscardOld, t.cfg.Accept
-	return []jetstream.StreamConfig{c, r, e, n, d}
+	return []jetstream.StreamConfig{c, r, j, e, n, d}
 }
 
 func (t *topology) ensureStream(ctx context.Context, want jetstream.StreamConfig) ([]Difference, error) {
@@ -201,6 +225,9 @@ func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
 		"--max-bytes=-1")
 	check(found.MaxMsgsPerSubject < 0, "max messages per subject", fmt.Sprint(found.MaxMsgsPerSubject), "no limit",
 		"--max-msgs-per-subject=-1")
+	if want.Name == schemas.StreamEvents { // no more than that rests on it
+		want.MaxAge = t.cfg.Retain
+	}
 	check(want.MaxAge == 0 && found.MaxAge == 0 || want.MaxAge > 0 && (found.MaxAge == 0 || found.MaxAge >= want.MaxAge),
 		"max age", age(found.MaxAge), age(want.MaxAge), "--max-age="+want.MaxAge.String())
 	check(!want.DenyDelete || found.DenyDelete, "deny delete", fmt.Sprint(found.DenyDelete), "true", "--deny-delete")

@@ -65,18 +65,18 @@ func (w *velocityWatch) take(look idempotency.VelocityLook) (before idempotency.
 
 // pace is what the next intent says of the provider's bounds; nil where it has none. What waited when the provider was
 // last started again has been looked at by a person: it is not counted any more. Nor is a refund that went ahead before.
-func (p *processor) pace(d *delivery) *ledger.Pace {
+func (p *payments) pace(look idempotency.PaymentLook) *ledger.Pace {
 	if len(p.in.Velocity) == 0 {
 		return nil
 	}
 	var pace ledger.Pace
 	for _, v := range p.in.Velocity {
-		if v.Currency == "" || v.Currency == d.command.Amount.Currency {
+		if v.Currency == "" || v.Currency == p.command.Amount.Currency {
 			pace.Bounds = append(pace.Bounds, ledger.Bound{Window: v.Window, Count: v.Count, Micros: v.Micros, DryRun: v.DryRun})
 		}
 	}
-	counted := d.payment.Holds(d.command.RequestID)
-	if counted || len(pace.Bounds) == 0 || d.arrived.Before(p.velocity.look().Started) {
+	counted := look.Holds(p.requestID)
+	if counted || len(pace.Bounds) == 0 || p.arrived.Before(p.velocity.look().Started) {
 		return &ledger.Pace{Exempt: true}
 	}
 	return &pace
@@ -129,19 +129,16 @@ func (p *processor) stopped(ctx context.Context) bool {
 
 // sayStopped journals the stop. What fails is tried again with the next look.
 func (p *processor) sayStopped(ctx context.Context, look idempotency.VelocityLook) {
-	if p.mayCall() != nil { // the journal is not to be relied on now
+	if p.store.Gate().Reason() != idempotency.Ready || !p.sender.connected(p.store.Gate()) { // the journal is not to be relied on now
 		return
 	}
 	n := look.Stop
 	if look.Said.IsZero() {
 		n++
 	}
-	out, err := p.outgoing(schemas.Event{Kind: schemas.KindStopped, Provider: p.in.Name, OccurredAt: time.Now(),
-		Reason: schemas.ReasonVelocityStop, N: n, CurrencyCode: look.Currency, Window: look.Window.String()},
-		entryHeaders{})
-	if err == nil {
-		_, err = p.send(ctx, &delivery{}, out)
-	}
+	d := &delivery{processor: p, ctx: ctx}
+	err := log{d}.Note(noted(schemas.Event{Kind: schemas.KindStopped, Provider: p.in.Name, OccurredAt: time.Now(),
+		Reason: schemas.ReasonVelocityStop, N: n, CurrencyCode: look.Currency, Window: look.Window.String()}))
 	if err != nil {
 		p.obs.log.WarnContext(ctx, "stop not journalled, tried again", "provider", string(p.in.Name), "error", err.Error())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
+	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/schemas"
@@ -22,7 +23,8 @@ type Worker struct {
 	cfg      Config
 	js       jetstream.JetStream
 	store    *idempotency.Store
-	journal  *journal
+	journal  *stream.Journal
+	sender   *sender
 	topology *topology
 	obs      *observer
 	log      *slog.Logger
@@ -42,14 +44,15 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	t = t.withDefaults()
 	subjects := schemas.Subjects{Prefix: cfg.Prefix}
 	w := &Worker{cfg: cfg, js: js, store: store, log: t.Log, fatal: make(chan error, 1),
-		journal:  &journal{js: js, subjects: subjects},
+		journal:  stream.NewJournal(js, subjects),
+		sender:   &sender{js: js, subjects: subjects},
 		topology: &topology{js: js, cfg: cfg, subjects: subjects},
 	}
 	w.obs = newObserver(t, store, w.Readiness)
 	w.projector = store.NewProjector(w.journal, t.Log)
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
-		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, obs: w.obs,
+		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, sender: w.sender, obs: w.obs,
 			inHand: newInHand(), limit: limiter(in.PerSecond), brakes: newBrakes(in, t.Log),
 			velocity: newVelocityWatch(), fatal: w.stop}
 		w.processors = append(w.processors, p)
@@ -102,6 +105,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	behind.Go(func() { w.stop(w.store.Watch(background, w.journal)) })
 	behind.Go(func() { w.stop(w.projector.Run(background)) })
+	behind.Go(func() { w.relay(background) })
 	for _, l := range w.lanes {
 		lanes.Go(func() { l.run(pulling) })
 	}
@@ -185,7 +189,7 @@ func (w *Worker) Readiness() []string {
 	case slices.ContainsFunc(w.processors, func(p *processor) bool { return !p.velocity.known() }):
 		reasons = append(reasons, string(idempotency.Starting))
 	}
-	if !w.journal.reachable() {
+	if !w.sender.isReachable() {
 		reasons = append(reasons, reasonNATS)
 	}
 	for _, l := range w.lanes {

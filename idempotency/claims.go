@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,8 +18,11 @@ type Answer string
 
 // Answers, in the order in which they are tried.
 const (
-	// NotReady: the projection cannot be trusted now; nothing was read or taken.
+	// NotReady: claims are not to be relied on now; nothing was read or taken.
 	NotReady Answer = "NOT_READY"
+	// Behind: what is known here of the refund is not all that was known before: the journal has to be asked. The lease is
+	// taken.
+	Behind Answer = "BEHIND"
 	// Conflict: the requestId belongs to other content.
 	Conflict Answer = "CONFLICT"
 	// Settled: an outcome is there.
@@ -40,7 +44,7 @@ const (
 )
 
 // Answers lists every answer.
-var Answers = []Answer{NotReady, Conflict, Settled, Busy, Parked, Pending, Wait, Doubt, Retry, Fresh}
+var Answers = []Answer{NotReady, Behind, Conflict, Settled, Busy, Parked, Pending, Wait, Doubt, Retry, Fresh}
 
 // unjournalledTTL is how long the record of a claim stays under which nothing is ever journalled. It keeps
 // the fingerprint for duplicates and is far longer than any lease, lag and fence window together.
@@ -70,12 +74,14 @@ type Claim struct {
 	// there is none. Whoever relies on it looks whether that event is there: the owner may have written to a stream that was
 	// replaced since.
 	Told uint64
+	// CleanTo is the sequence up to which every intent surely did nothing, as an owner has said; 0 when none has.
+	CleanTo uint64
 }
 
 // Held reports whether the claim took the lease.
 func (c Claim) Held() bool {
 	switch c.Answer {
-	case Fresh, Retry, Doubt, Pending:
+	case Fresh, Retry, Doubt, Pending, Behind:
 		return true
 	}
 	return false
@@ -86,7 +92,7 @@ func (c Claim) Held() bool {
 func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fingerprint,
 	lease time.Duration) (Claim, error) {
 	claim := Claim{RequestID: id, Answer: NotReady, Token: newToken(), Deadline: time.Now().Add(lease)}
-	if s.gate.Reason() != "" {
+	if s.gate.Reason() != Ready {
 		return claim, nil
 	}
 	key, partition := s.recordKey(id)
@@ -99,9 +105,10 @@ func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fing
 	if err := claim.read(reply); err != nil {
 		return claim, fmt.Errorf("claim %s: %w", id, err)
 	}
-	if claim.Answer == NotReady {
+	if claim.Answer == Behind {
 		s.gate.distrust()
-	} else if !s.gate.clockAgrees(claim.RedisTime) {
+	}
+	if !s.gate.clockAgrees(claim.RedisTime) {
 		// The lease, if one was taken, was measured by a clock that cannot be trusted: it is given back.
 		claim.Answer = NotReady
 		_, err = s.Abandon(ctx, claim)
@@ -125,10 +132,12 @@ func (c *Claim) read(reply any) error {
 	if number(4) > 0 {
 		c.Until = time.UnixMilli(number(4)).UTC()
 	}
-	if n := 5 + len(recordFields); len(values) == n+1 {
+	if n := 5 + len(recordFields); len(values) == n+2 {
 		c.Record = readRecord(values[5:n])
 		told, _ := values[n].(string)
 		c.Told, _ = strconv.ParseUint(told, 10, 64)
+		clean, _ := values[n+1].(string)
+		c.CleanTo, _ = strconv.ParseUint(clean, 10, 64)
 	}
 	return nil
 }
@@ -136,7 +145,7 @@ func (c *Claim) read(reply any) error {
 // Abandon gives the lease back when nothing was journalled under the claim. It changes nothing else. It
 // reports false when the lease was not this claim's any more.
 func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
-	return s.release(ctx, c, 0, 0, 0)
+	return s.release(ctx, c, 0, Undone{})
 }
 
 // Undo gives the lease back after the attempt was journalled and surely did nothing. With clean set, every
@@ -146,9 +155,9 @@ func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
 // is the sequence of the attempt's event, for the next claim to be told until the projection has passed it.
 func (s *Store) Undo(ctx context.Context, c Claim, u Undone) (bool, error) {
 	if u.Clean {
-		return s.release(ctx, c, c.Attempt, u.Pause, u.Last)
+		return s.release(ctx, c, c.Attempt, u)
 	}
-	return s.release(ctx, c, 0, u.Pause, u.Last)
+	return s.release(ctx, c, 0, u)
 }
 
 // Undone says what an undone attempt leaves behind.
@@ -156,12 +165,14 @@ type Undone struct {
 	Clean bool
 	Pause time.Duration
 	Last  uint64
+	// CleanTo is the sequence up to which every intent surely did nothing; 0 says nothing about any.
+	CleanTo uint64
 }
 
-func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, pause time.Duration, last uint64) (bool, error) {
+func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, u Undone) (bool, error) {
 	key, _ := s.recordKey(c.RequestID)
-	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, cleanUpTo, pause.Milliseconds(),
-		last)
+	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, cleanUpTo, u.Pause.Milliseconds(),
+		u.Last, u.CleanTo)
 	if err != nil {
 		return false, fmt.Errorf("release %s: %w", c.RequestID, err)
 	}
@@ -202,6 +213,30 @@ func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64,
 		return Record{}, 0, fmt.Errorf("read %s: %w", id, err)
 	}
 	return readRecord(values.Val()), at, nil
+}
+
+// IsInDoubt reports whether, as far as was applied, a refund waits for a lookup or a person because an attempt of it is not
+// proven to have done nothing. One that is being made is not in doubt yet.
+func (s *Store) IsInDoubt(ctx context.Context, id schemas.RequestID) (bool, error) {
+	key, _ := s.recordKey(id)
+	values, err := s.rdb.HMGet(ctx, key, append(slices.Clone(recordFields), fieldCleanTo, fieldLease)...).Result()
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", id, err)
+	}
+	number := func(value any) int64 {
+		text, _ := value.(string)
+		n, _ := strconv.ParseInt(text, 10, 64)
+		return n
+	}
+	record := readRecord(values)
+	cleanTo, lease := number(values[len(recordFields)]), number(values[len(recordFields)+1])
+	switch record.State {
+	case StateDispatched:
+		return record.Last > uint64(cleanTo) && lease < time.Now().UnixMilli(), nil
+	case StateParked:
+		return record.Last > uint64(cleanTo), nil
+	}
+	return false, nil
 }
 
 func newToken() string {

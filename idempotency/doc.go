@@ -8,10 +8,10 @@
 // # Guarantee
 //
 // A claim answers FRESH, RETRY or DOUBT only while the projection is known to hold every event that was
-// journalled longer ago than the lag bound, and it names the attempt number that the record stands at. Two
-// workers that both believe they may go therefore write the same attempt under the same event id, and the
-// journal accepts one. That fence is what keeps money from moving twice; a lease that is lost, stolen or
-// overrun only wastes a round.
+// journalled longer ago than the lag bound. Nothing about money rests on that: whoever holds a lease reads the refund's
+// events from the journal, decides from them, and stores nothing that does not name the last of them (package refund of
+// the consumer). A lease that is lost, stolen, given to two or overrun wastes a round, and so does an answer that is old,
+// empty or wrong.
 //
 // # A payment's guard, and a provider's pace
 //
@@ -41,10 +41,10 @@
 //	after the intent       dispatched in the journal: whoever claims next finds DOUBT and looks up
 //	during the call        the same
 //	after the outcome      SETTLED for whoever comes next
-//	Redis lost anywhere    NOT_READY until the journal is read again; leases and holds come back with their events
+//	Redis lost anywhere    NOT_READY or BEHIND until the journal is read again; leases and holds come back with their events
 //
 // # What it does not do
 //
 // It does not read streams (events are handed to it), call providers or choose delays. It never deletes what
-// the journal says, and never judges by absence: a Redis without its position answers NOT_READY.
+// the journal says, and never judges by absence: a Redis without its position answers NOT_READY, or BEHIND with the lease.
 package idempotency

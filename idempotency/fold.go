@@ -73,7 +73,7 @@ type batch struct {
 func (s *Store) fold(ctx context.Context, left []position, entries []ledger.Entry) (*batch, error) {
 	b := &batch{store: s, left: left, changes: map[string]*change{}}
 	for _, e := range entries {
-		if e.Event.Kind == schemas.KindRejected {
+		if !tells(e) {
 			continue
 		}
 		if isPaced(e) {
@@ -91,12 +91,15 @@ func (s *Store) fold(ctx context.Context, left []position, entries []ledger.Entr
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.Event.Kind != schemas.KindRejected {
+		if tells(e) {
 			b.apply(e)
 		}
 	}
 	return b, nil
 }
+
+// tells reports whether an entry says anything that is kept here.
+func tells(e ledger.Entry) bool { return !e.Foreign && e.Event.Kind != schemas.KindRejected }
 
 // isPaced reports whether an event may change its provider's velocity.
 func isPaced(e ledger.Entry) bool {

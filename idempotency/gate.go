@@ -17,8 +17,10 @@ const (
 	// RedisReadOnly: Redis says that it takes no write.
 	RedisReadOnly Reason = "redis_read_only"
 	// RedisRefuses: Redis answers a read with an error, such as a missing permission.
-	RedisRefuses       Reason = "redis_refuses"
-	RedisClock         Reason = "redis_clock"
+	RedisRefuses Reason = "redis_refuses"
+	RedisClock   Reason = "redis_clock"
+	// NATSClock: the journal's server has another time than this worker.
+	NATSClock          Reason = "nats_clock"
 	RedisEvicts        Reason = "redis_evicts"
 	ProjectionMissing  Reason = "projection_missing"
 	ProjectionBehind   Reason = "projection_behind"
@@ -35,7 +37,7 @@ const (
 )
 
 // Reasons lists every reason but Ready.
-var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisRefuses, RedisClock, RedisEvicts, ProjectionMissing,
+var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisRefuses, RedisClock, NATSClock, RedisEvicts, ProjectionMissing,
 	ProjectionBehind, ProjectionLags, JournalUnreachable, JournalSuspect, JournalRefuses, StreamsChanged, Stopped}
 
 // Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
@@ -54,7 +56,8 @@ type Gate struct {
 	marks    []mark // sequences known and not yet applied, oldest first
 	journal  time.Time
 	redis    time.Time
-	lastTime time.Time // Redis's clock at the last look
+	lastTime time.Time     // Redis's clock at the last look
+	apart    time.Duration // how far ahead the journal's clock was at the last look
 	changed  chan struct{}
 
 	oldest   oldest    // the oldest event at the last look
@@ -101,6 +104,8 @@ func (g *Gate) current(now time.Time) Reason {
 		return JournalSuspect
 	case g.unfit:
 		return StreamsChanged
+	case g.apart.Abs() > g.cfg.ClockBound:
+		return NATSClock
 	case now.Sub(g.refused) < refusedFor:
 		return JournalRefuses
 	case now.Sub(g.redis) > g.cfg.LagBound:
@@ -224,6 +229,13 @@ func (g *Gate) set(r Reason) {
 	}
 }
 
+// Apart is how far ahead of this worker's clock the journal's was at the last look.
+func (g *Gate) Apart() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.apart
+}
+
 func (g *Gate) floorOf(partition int) uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -248,7 +260,10 @@ func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 		g.started, g.start = true, state.Last
 		g.set(Starting)
 	}
-	g.journal = now
+	g.journal, g.apart = now, 0
+	if !state.Clock.IsZero() {
+		g.apart = state.Clock.Sub(now)
+	}
 	g.saw(state.Last, now)
 	return nil
 }

@@ -63,8 +63,8 @@ func TestFloorRefusesAnOlderPosition(t *testing.T) {
 			t.Errorf("look below the floor: %v, want not ready", err)
 		}
 		c, err := store.Claim(t.Context(), "b", fingerprintOf("b"), time.Minute)
-		if err != nil || c.Answer != NotReady {
-			t.Errorf("claim below the floor: %s, %v; want NOT_READY", c.Answer, err)
+		if err != nil || c.Answer != Behind {
+			t.Errorf("claim below the floor: %s, %v; want %s", c.Answer, err, Behind)
 		}
 		if got := store.Gate().Reason(); got == Ready {
 			t.Error("the gate stays open after a claim met a position below the floor")

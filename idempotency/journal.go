@@ -36,6 +36,8 @@ type JournalState struct {
 	First, Last uint64
 	// FirstAt is when the oldest event was stored; the zero time when there is none.
 	FirstAt time.Time
+	// Clock is the server's clock when it answered; the zero time when it did not say.
+	Clock time.Time
 	// Connection numbers the connection over which this was read: behind another one may be another stream.
 	Connection uint64
 }

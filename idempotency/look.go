@@ -42,6 +42,27 @@ func (l PaymentLook) Granted(id schemas.RequestID, seq uint64) bool {
 	return slices.ContainsFunc(l.seen.Holds, func(h hold) bool { return h.id == id && h.since <= seq })
 }
 
+// Since is the sequence of the intent that got a refund its hold; 0 when it has none.
+func (l PaymentLook) Since(id schemas.RequestID) uint64 {
+	for _, h := range l.seen.Holds {
+		if h.id == id {
+			return h.since
+		}
+	}
+	return 0
+}
+
+// SameAmount lists the other refunds of the payment that hold the very amount that a refund asks for.
+func (l PaymentLook) SameAmount(a ledger.Asked) []schemas.RequestID {
+	var same []schemas.RequestID
+	for _, h := range l.seen.Holds {
+		if h.id != a.ID && h.amount == a.Amount {
+			same = append(same, h.id)
+		}
+	}
+	return same
+}
+
 // Judge says what the payment has left for a refund.
 func (l PaymentLook) Judge(a ledger.Asked) ledger.Verdict { return l.seen.judge(a) }
 

@@ -185,9 +185,8 @@ func (m *claimMachine) judge(t *rapid.T, w *claimWorker, got madeClaim) {
 		t.Fatalf("%s is answered %s, attempt %d, until %s, at %d; want %s, attempt %d, until %s, at %d", got.RequestID,
 			got.Answer, got.Attempt, got.Until, got.Pos, want.answer, want.attempt, want.until, want.pos)
 	}
-	if want.answer == NotReady {
+	if want.answer == Behind {
 		w.gate.open = false
-		return
 	}
 	r := m.model.records[got.RequestID]
 	told := r.told

@@ -143,30 +143,29 @@ type modelAnswer struct {
 // claim answers by the table of the design, the first row that fits.
 func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, now time.Time) modelAnswer {
 	at := m.pos[partition]
-	if at == nil || *at < c.floor {
-		a := modelAnswer{answer: NotReady}
-		if at != nil {
-			a.pos = *at
-		}
-		return a
-	}
+	behind := at == nil || *at < c.floor
 	r, known := m.records[id]
-	a := modelAnswer{attempt: max(r.attempts, r.clean) + 1, pos: *at}
+	a := modelAnswer{attempt: max(r.attempts, r.clean) + 1}
+	if at != nil {
+		a.pos = *at
+	}
 	switch {
-	case known && r.fingerprint != c.fingerprint:
+	case !behind && known && r.fingerprint != c.fingerprint:
 		a.answer = Conflict
-	case r.settled():
+	case !behind && r.settled():
 		a.answer = Settled
 	case r.owner != "" && r.owner != c.token && r.lease.After(now):
 		a.answer, a.until = Busy, r.lease
 	case r.released == c.token: // a claim that was given back, sent again: nobody hears the answer
 		a.answer, a.until = Busy, now
-	case r.state == schemas.KindParked:
+	case !behind && r.state == schemas.KindParked:
 		a.answer, a.until = Parked, r.due
-	case r.state == schemas.KindDeferred && r.due.After(now):
+	case !behind && r.state == schemas.KindDeferred && r.due.After(now):
 		a.answer, a.until = Wait, r.due
 	case r.attempts <= r.clean && r.pause.After(now):
 		a.answer, a.until = Wait, r.pause
+	case behind:
+		a.answer = Behind
 	case r.state == schemas.KindAcknowledged:
 		a.answer = Pending
 	case r.attempts > r.clean:
@@ -177,9 +176,12 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 		a.answer = Fresh
 	}
 	switch a.answer {
-	case Fresh, Retry, Doubt, Pending:
+	case Fresh, Retry, Doubt, Pending, Behind:
 		a.until = now.Add(c.lease)
-		r.fingerprint, r.owner, r.lease = c.fingerprint, c.token, a.until
+		if !known {
+			r.fingerprint = c.fingerprint
+		}
+		r.owner, r.lease = c.token, a.until
 		if r.last == 0 {
 			r.expires = now.Add(unjournalledTTL)
 		}
@@ -225,7 +227,7 @@ type modelGate struct {
 	// known[i] is when sequence i+1 became known.
 	known []time.Time
 	start uint64
-	// open is what the last look found, or a claim since.
+	// open is what the last look found, or a claim since: that all is applied which was known.
 	open   bool
 	looked time.Time
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -69,31 +68,6 @@ func TestMachineHeldUpInARebuildStoresNothing(t *testing.T) {
 		if c := claim(); c.Answer != Doubt || c.Attempt != 3 {
 			t.Errorf("afterwards: %s with attempt %d, want DOUBT with 3, for attempt 2 may have moved money", c.Answer,
 				c.Attempt)
-		}
-	})
-}
-
-// An intent is stored and paid for just before everything falls silent, and is not applied. When the silence ends, it
-// has been stored for longer than the server knows its id, while every worker hears of it only now: no claim is answered
-// before it is applied, as at a start.
-func TestMachineAfterSilenceBeginsAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g, stop := newFakeGround()
-		defer stop()
-		p := newProtocol(t, g, looksUp, allRules)
-		defer p.close()
-		p.workers[0].do(t, end, choice{effect: lostPaid})
-		time.Sleep(knownIDs + time.Minute)
-		for _, w := range p.workers {
-			p.look(t, w)
-		}
-		p.workers[1].do(t, end, choice{effect: paid})
-		if got := p.bank.ledger(protocolRefunds[0]); got != 1 {
-			t.Errorf("money moved %d times, want once", got)
-		}
-		p.up(t)
-		if got := p.workers[1].store.gate.Reason(); got != Ready {
-			t.Errorf("with everything applied: %q, want ready", got)
 		}
 	})
 }

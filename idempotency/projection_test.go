@@ -118,12 +118,15 @@ func TestLossOfRedisIsNoticedAndMended(t *testing.T) {
 				eventually(t, "the watch has seen it", func() bool { return s.store.gate.floorOf(2) == 100 })
 				rebuilds := s.store.Stats().Rebuilds
 				loss.lose(t, s, rdb, before)
-				for i := range 40 { // no claim reads the gap, in no partition that has lost something
+				for i := range 40 { // no claim takes the gap for all there is, in no partition that has lost something
+					want, known := foldOf(journal.entries)[requestID(i)]
+					if !known || want.Last == 0 {
+						continue
+					}
 					c := s.claim(requestID(i))
-					want := foldOf(journal.entries)[requestID(i)]
-					if c.Answer != NotReady && c.Record.Last != want.Last {
-						t.Fatalf("right after the loss %s is answered %s from event %d, want NOT_READY or event %d",
-							requestID(i), c.Answer, c.Record.Last, want.Last)
+					if c.Answer != NotReady && c.Answer != Behind && c.Record.Last != want.Last {
+						t.Fatalf("right after the loss %s is answered %s from event %d, want %s, %s or event %d", requestID(i), c.Answer,
+							c.Record.Last, NotReady, Behind, want.Last)
 					}
 				}
 				eventually(t, "a rebuild", func() bool { return s.store.Stats().Rebuilds > rebuilds })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"refundworker/idempotency/ledger"
@@ -30,6 +31,7 @@ type Projector struct {
 	journal Journal
 	log     *slog.Logger
 	token   string
+	leads   atomic.Bool
 
 	left       []position
 	rebuilding []bool // by partition: its position is under its rebuild key until it has caught up
@@ -284,7 +286,7 @@ func (p *Projector) unbroken(ctx context.Context, entries []ledger.Entry) error 
 					Position: p.lowest().Seq}
 			}
 		}
-		if e.Event.Kind == "" {
+		if e.Event.Kind == "" && !e.Foreign {
 			return &JournalError{Found: fmt.Sprintf("this version cannot read event %d", e.Seq), Position: p.lowest().Seq,
 				Mend: "start a version of the worker that can read it"}
 		}
@@ -382,11 +384,16 @@ func (p *Projector) lead(ctx context.Context) (bool, error) {
 func (p *Projector) claimLead(ctx context.Context, length time.Duration) (bool, error) {
 	reply, err := p.store.scripts.do(ctx, leadScript, []string{p.store.leaderKey()}, p.token, length.Milliseconds())
 	if err != nil {
+		p.leads.Store(false)
 		return false, fmt.Errorf("lease of the projector: %w", err)
 	}
 	n, _ := reply.(int64)
+	p.leads.Store(n == 1 && length > 0)
 	return n == 1, nil
 }
+
+// Leads reports whether this projector was, when it last asked, the one that works. Another one may be by now.
+func (p *Projector) Leads() bool { return p.leads.Load() }
 
 // resign lets another worker project at once.
 func (p *Projector) resign() {

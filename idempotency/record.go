@@ -166,6 +166,10 @@ const (
 	fieldReversed  = "v"
 	fieldLast      = "q"
 	fieldDenied    = "n"
+	// fieldCleanTo belongs to claims: the sequence up to which every intent surely did nothing.
+	fieldCleanTo = "k"
+	// fieldLease is the end of the lease, in Unix milliseconds.
+	fieldLease = "l"
 )
 
 var recordFields = []string{fieldIdentity, fieldState, fieldClean, fieldDeferrals, fieldDue, fieldReversed, fieldLast,

@@ -82,6 +82,9 @@ func (s *Store) watchOnce(ctx context.Context, journal Journal) error {
 	}
 	now, known := time.Now(), s.gate.Highest() // read before the stream is: it grows meanwhile
 	state, err := stateOf(ctx, journal)
+	if !state.Clock.IsZero() { // asked for a moment ago: the time of the answer is known no better than that
+		state.Clock = state.Clock.Add(-time.Since(now) / 2)
+	}
 	if err == nil {
 		err = s.gate.sawJournal(state, now)
 	}

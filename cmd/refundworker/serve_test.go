@@ -85,6 +85,7 @@ func TestServeEmbeddedAgainOnTheSameData(t *testing.T) {
 		}
 		js := connect(t, url)
 		eventually(t, "the command is dealt with", func() bool { return messagesIn(t, js, schemas.StreamCommands) == 0 })
+		eventually(t, "its events are published", func() bool { return messagesIn(t, js, schemas.StreamEvents) == 2 })
 		_, events, _ := invocation{}.invoke(t, "events", "--no-follow", "--nats-url", url)
 		if got := strings.Count(events, "\n"); got != 2 || !strings.Contains(events, "succeeded") {
 			t.Errorf("round %d: events are\n%swant dispatched and succeeded, once", round, events)

@@ -68,7 +68,7 @@ func TestSettingsAsDocumented(t *testing.T) {
 		t.Error("the provider is not a BBMSL adapter")
 	}
 	in.Provider = nil
-	wantIn := consumer.Instance{Name: "bbmsl-hk", Concurrency: 64, Timeout: 20 * time.Second, MaxAttempts: 12,
+	wantIn := consumer.Instance{Name: "bbmsl-hk", Concurrency: 64, Timeout: 20 * time.Second, MaxAttempts: 12, GiveUpAfter: 72 * time.Hour,
 		Backoff: consumer.Backoff{Initial: time.Second, Max: 15 * time.Minute, Multiplier: 2, Jitter: 0.5}, PerSecond: 50}
 	wantIn.RetryAfterMax = time.Minute
 	wantIn.Breaker = consumer.Breaker{Consecutive: 20, Percent: 75, Calls: 20, Interval: 30 * time.Second, Open: 5 * time.Second, Probes: 3}

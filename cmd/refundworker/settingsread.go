@@ -40,6 +40,16 @@ func (s *settings) read(root *object) {
 		o.integer("partitions", &s.store.Partitions)
 		o.finish()
 	}
+	if o := root.object("events"); o != nil {
+		o.duration("keep", &s.worker.EventsKeep)
+		o.finish()
+	}
+	if o := root.object("guard"); o != nil {
+		waits := true
+		o.flag("sameAmount", &waits)
+		s.worker.IgnoreSameAmount = !waits
+		o.finish()
+	}
 	for _, o := range root.objects("providers") {
 		in, r := readInstance(o)
 		s.worker.Instances = append(s.worker.Instances, in)
@@ -250,6 +260,7 @@ func readInstance(o *object) (consumer.Instance, reports) {
 	o.integer("concurrency", &in.Concurrency)
 	o.duration("timeout", &in.Timeout)
 	o.integer("maxAttempts", &in.MaxAttempts)
+	o.duration("giveUpAfter", &in.GiveUpAfter)
 	if b := o.object("backoff"); b != nil {
 		b.duration("initial", &in.Backoff.Initial)
 		b.duration("max", &in.Backoff.Max)

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/consumer"
+	"refundworker/consumer/stream"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -19,17 +21,13 @@ func journalStop(t *testing.T, js jetstream.JetStream, p schemas.ProviderName, n
 	t.Helper()
 	e := schemas.Event{Kind: schemas.KindStopped, Provider: p, OccurredAt: time.Now().UTC(), Reason: schemas.ReasonVelocityStop, N: n,
 		CurrencyCode: "HKD", Window: "1m0s"}
-	body, err := e.Encode()
-	if err != nil {
+	if _, err := stream.NewJournal(js, schemas.Subjects{}).Note(t.Context(), ledger.Entry{Event: e, ID: e.ID()}); err != nil {
 		t.Fatal(err)
 	}
-	msg := &nats.Msg{Subject: schemas.Subjects{}.Event(e.Kind, p), Data: body, Header: nats.Header{}}
-	for name, value := range e.Headers() {
-		msg.Header.Set(name, value)
-	}
-	if _, err := js.PublishMsg(t.Context(), msg); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the stop is published", func() bool {
+		stop, err := consumer.ReadVelocityStop(t.Context(), js, schemas.Subjects{}, p)
+		return err == nil && stop.N == n
+	})
 }
 
 // An operator looks at what is stopped, starts it with a note, and it is kept who did.

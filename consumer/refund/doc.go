@@ -64,8 +64,6 @@
 //
 // # What it does not do
 //
-// The worker of package consumer does not run on it yet; what drives it so far is the search in package explore.
-//
 // It knows no JetStream, no Redis, no HTTP, no goroutine and no clock: all it reaches are the ports of ports.go, and all
 // it decides are the pure functions of the decide files. So every interleaving of it can be searched, and is.
 package refund

@@ -57,6 +57,5 @@
 //
 // # Not here
 //
-// No decisions, no repetitions of appends, no schedules. Streams are described here and made elsewhere. The worker of
-// package consumer does not use this journal yet.
+// No decisions, no repetitions of appends, no schedules. Streams are described here and made elsewhere.
 package stream

@@ -15,6 +15,9 @@ var (
 	ErrNotDone = errors.New("not stored")
 	// ErrLost occurs when a message was sent and not answered: it may be stored now, later or never.
 	ErrLost = errors.New("it is not known whether the message is stored")
+	// ErrFull occurs, with ErrNotDone, when the server refused a message for want of something, such as storage: it would
+	// refuse the next one, too.
+	ErrFull = errors.New("the server stores nothing now")
 	// ErrInvalid occurs when an event may not be stored this way, or breaks a rule of its kind. Nothing was sent.
 	ErrInvalid = errors.New("not an event to be stored")
 	// ErrBackwards occurs when a new message got a sequence that was known before: the journal went backwards. Nothing may
@@ -66,6 +69,9 @@ func judge(subject string, err error) error {
 		return nil
 	case codeReplicaBehind:
 		return because(ErrLost, subject, err)
+	}
+	if refusal.Code >= 500 {
+		return fmt.Errorf("%s: %w: %w: %v", subject, ErrNotDone, ErrFull, err)
 	}
 	return because(ErrNotDone, subject, err)
 }

@@ -136,7 +136,7 @@ func (j *Journal) State(ctx context.Context) (idempotency.JournalState, error) {
 	}
 	j.learn(info.State.LastSeq)
 	state := idempotency.JournalState{Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq,
-		Connection: connection}
+		Clock: info.TimeStamp, Connection: connection}
 	if info.State.Msgs > 0 {
 		state.FirstAt = info.State.FirstTime
 	}
@@ -156,6 +156,15 @@ func (j *Journal) EventID(ctx context.Context, seq uint64) (string, error) {
 }
 
 var _ idempotency.Journal = (*Journal)(nil)
+
+// Entry is the entry at a sequence, whatever it is about; the zero entry when there is none.
+func (j *Journal) Entry(ctx context.Context, seq uint64) (ledger.Entry, error) {
+	m, err := j.leader.at(ctx, seq)
+	if err != nil || m == nil {
+		return ledger.Entry{}, err
+	}
+	return j.read(m)
+}
 
 // isUnreadable reports whether an entry is one of ours that says nothing.
 func isUnreadable(e ledger.Entry) bool { return e.Event.Kind == "" && !e.Foreign }

@@ -45,7 +45,7 @@ func (r *Relay) find(ctx context.Context) error {
 		known.end = end
 		r.place, r.found = known, true
 	} else if journal, ok := relayed(last.Header, known); ok {
-		r.place, r.found = place{journal: journal, end: end}, true
+		r.place, r.id, r.found = place{journal: journal, end: end}, last.Header.Get(schemas.HeaderEventID), true
 	} else {
 		r.count(last.Seq, was)
 		if err := r.lookBack(ctx, known, last.Seq, end, was); err != nil {
@@ -70,9 +70,10 @@ func (r *Relay) lookBack(ctx context.Context, known place, before, end, was uint
 			low = high - window + 1
 		}
 		var newest uint64
+		var id string
 		err := r.scan(ctx, low, high, func(seq uint64, h nats.Header) {
 			if journal, ok := relayed(h, known); ok {
-				newest = journal
+				newest, id = journal, h.Get(schemas.HeaderEventID)
 				return
 			}
 			r.count(seq, was)
@@ -81,7 +82,7 @@ func (r *Relay) lookBack(ctx context.Context, known place, before, end, was uint
 			return err
 		}
 		if newest > 0 {
-			r.place, r.found = place{journal: newest, end: end}, true
+			r.place, r.id, r.found = place{journal: newest, end: end}, id, true
 			return nil
 		}
 		high, window = low-1, min(window*windowGrowth, largestWindow)

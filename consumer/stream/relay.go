@@ -26,6 +26,8 @@ type Relay struct {
 	leader   leader
 	kinds    []schemas.Kind
 	place    place
+	// id is that of the last published entry, when it was last looked for.
+	id string
 	// found is set while place is known to be right, or to be refused.
 	found bool
 	// flooded is set while conditions do not hold because others write too fast.
@@ -51,12 +53,15 @@ func NewRelay(js jetstream.JetStream, subjects schemas.Subjects, kinds ...schema
 // Position is the journal's sequence of the last published entry, read anew; 0 when there is none. A relay that takes over
 // begins with it, and is given the entries behind it.
 func (r *Relay) Position(ctx context.Context) (uint64, error) {
-	r.place, r.found = place{}, false
+	r.place, r.id, r.found = place{}, "", false
 	if err := r.find(ctx); err != nil {
 		return 0, err
 	}
 	return r.place.journal, nil
 }
+
+// Published is the id of the entry at the position, as Position found it; empty when there is none.
+func (r *Relay) Published() string { return r.id }
 
 // Foreign counts the messages among the published events that are not the relay's.
 func (r *Relay) Foreign() uint64 { return r.foreign.Load() }

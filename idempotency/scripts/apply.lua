@@ -40,7 +40,7 @@ for k = 3, #KEYS do
   if expiry == '0' then
     redis.call('PERSIST', key)
   else
-    redis.call('HDEL', key, 'o', 'l', 'x', 'b', 'y')
+    redis.call('HDEL', key, 'o', 'l', 'x', 'b', 'y', 'k')
     redis.call('PEXPIREAT', key, expiry)
   end
 end

@@ -132,8 +132,8 @@ func (f *fated) nothingOpen() error {
 		return nil
 	}
 	settled := map[schemas.RequestID]bool{}
-	f.each(f.load.js, schemas.StreamEvents, func(msg jetstream.Msg) {
-		if e := f.readEvent(msg).Event; e.Kind.Outcome() {
+	f.peek(f.load.js, schemas.StreamJournal, func(body []byte) {
+		if e, err := schemas.DecodeEvent(body); err == nil && e.Kind.Outcome() {
 			settled[e.RequestID] = true
 		}
 	})
@@ -197,7 +197,7 @@ type telling struct {
 func (f *fated) tellings() map[schemas.RequestID]telling {
 	f.t.Helper()
 	var a audit
-	f.each(f.load.js, schemas.StreamEvents, func(msg jetstream.Msg) { a.journal = append(a.journal, f.readEvent(msg)) })
+	f.each(f.load.js, schemas.StreamJournal, func(msg jetstream.Msg) { a.journal = append(a.journal, f.readEvent(msg)) })
 	a.journal = withoutStragglers(a.journal)
 	tellings := map[schemas.RequestID]telling{}
 	for id, s := range a.stories(func(format string, args ...any) { f.t.Errorf(format, args...) }) {

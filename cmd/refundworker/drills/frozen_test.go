@@ -59,9 +59,14 @@ func (s *twoWorkers) takeOver(c []schemas.Command, frozen <-chan struct{}) audit
 	return s.load.agree(s.redis.rdb)
 }
 
-// holds tells whether an event of a kind is stored.
+// holds tells whether an event of a kind is journalled: whoever publishes it may be frozen.
 func (l *load) holds(k schemas.Kind) error {
-	_, err := lastOf(l.js, schemas.StreamEvents, schemas.Subjects{}.Event(k, instance))
+	err := errNotYet
+	l.d.peek(l.js, schemas.StreamJournal, func(body []byte) {
+		if e, wrong := schemas.DecodeEvent(body); wrong == nil && e.Kind == k {
+			err = nil
+		}
+	})
 	return err
 }
 
@@ -91,7 +96,7 @@ func TestWorkerFrozenBetweenIntentAndCall(t *testing.T) {
 	t.Parallel()
 	s := newTwoWorkers(t)
 	frozen := make(chan struct{})
-	s.line.when("refunds.events.dispatched", func(l *link) bool {
+	s.line.when("Refund-Kind: dispatched", func(l *link) bool {
 		l.hold()
 		return true
 	})

@@ -108,7 +108,7 @@ func (c *contest) wave(each int) {
 // written is how far the journal is.
 func (c *contest) written() uint64 {
 	c.t.Helper()
-	state, err := stateOf(c.load.js, schemas.StreamEvents)
+	state, err := stateOf(c.load.js, schemas.StreamJournal)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ const askedAgainEvery = 10 * time.Second
 func (c *contest) judge() {
 	c.t.Helper()
 	var a audit
-	c.each(c.load.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+	c.each(c.load.js, schemas.StreamJournal, func(msg jetstream.Msg) {
 		if e := c.readEvent(msg); e.Event.Provider == c.instance {
 			a.journal = append(a.journal, e)
 		}

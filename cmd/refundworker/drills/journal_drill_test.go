@@ -203,7 +203,7 @@ func (r *outage) agreeWithout(reconciled map[string]bool) {
 func (l *load) eventsOf(id schemas.RequestID) []string {
 	l.d.t.Helper()
 	var ids []string
-	l.d.each(l.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+	l.d.each(l.js, schemas.StreamJournal, func(msg jetstream.Msg) {
 		if e := l.d.readEvent(msg); e.Event.RequestID == id {
 			ids = append(ids, e.ID)
 		}

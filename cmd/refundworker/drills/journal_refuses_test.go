@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -115,8 +116,12 @@ func TestJournalHoldsUnreadableEvent(t *testing.T) {
 	r := newOutage(t)
 	r.begin(nil)
 	r.settle()
-	msg := &nats.Msg{Subject: "refunds.events.postponed." + string(instance), Data: []byte(`{"kind":"postponed"}`),
-		Header: nats.Header{schemas.HeaderMsgID: {"ord-0:r1:postponed"}}}
+	e := schemas.NewEvent(schemas.KindFailed, schemas.Command{RequestID: "later", Provider: instance}, time.Now())
+	msg := &nats.Msg{Subject: schemas.Subjects{}.Journal("later"), Data: []byte(`{"kind":"postponed"}`), Header: nats.Header{}}
+	for name, value := range e.Headers() { // as a newer version writes what this one does not know
+		msg.Header.Set(name, value)
+	}
+	msg.Header.Set(schemas.HeaderKind, string(e.Kind))
 	if _, err := r.load.js.PublishMsg(context.Background(), msg); err != nil {
 		t.Fatal(err)
 	}

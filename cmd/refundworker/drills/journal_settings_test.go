@@ -19,10 +19,10 @@ func TestStreamsChangedWhileWorkersRun(t *testing.T) {
 		change func(*jetstream.StreamConfig)
 		says   []string
 	}{
-		{"old events may be dropped", schemas.StreamEvents, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
-			[]string{"discard policy is DiscardOld, want DiscardNew", "nats stream edit REFUND_EVENTS --discard=new"}},
-		{"duplicates are soon forgotten", schemas.StreamEvents, func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
-			[]string{"duplicate window is 1m0s, want at least 10m0s", "nats stream edit REFUND_EVENTS --dupe-window=10m0s"}},
+		{"old events may be dropped", schemas.StreamJournal, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
+			[]string{"discard policy is DiscardOld, want DiscardNew", "nats stream edit REFUND_JOURNAL --discard=new"}},
+		{"duplicates are soon forgotten", schemas.StreamJournal, func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
+			[]string{"duplicate window is 1m0s, want at least 10m0s", "nats stream edit REFUND_JOURNAL --dupe-window=10m0s"}},
 		{"schedules grow too old", schemas.StreamRetries, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
 			[]string{"max age is 1h0m0s, want unlimited", "nats stream edit REFUND_RETRIES --max-age=0s"}},
 	}
@@ -50,13 +50,13 @@ func TestJournalPurgeAndDeleteAreRefused(t *testing.T) {
 	r := newOutage(t)
 	r.begin(nil)
 	ctx := context.Background()
-	stream, err := r.load.js.Stream(ctx, schemas.StreamEvents)
+	stream, err := r.load.js.Stream(ctx, schemas.StreamJournal)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, take := range map[string]func() error{
 		"purge":                  func() error { return stream.Purge(ctx) },
-		"purge of a subject":     func() error { return stream.Purge(ctx, jetstream.WithPurgeSubject(schemas.Subjects{}.Events())) },
+		"purge of a subject":     func() error { return stream.Purge(ctx, jetstream.WithPurgeSubject(schemas.Subjects{}.JournalAll())) },
 		"deletion of an event":   func() error { return stream.DeleteMsg(ctx, 1) },
 		"secure deletion of one": func() error { return stream.SecureDeleteMsg(ctx, 1) },
 	} {
@@ -64,7 +64,7 @@ func TestJournalPurgeAndDeleteAreRefused(t *testing.T) {
 			t.Errorf("%s was not refused", name)
 		}
 	}
-	state, err := stateOf(r.load.js, schemas.StreamEvents)
+	state, err := stateOf(r.load.js, schemas.StreamJournal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestJournalAgeShortened(t *testing.T) {
 	r := newOutage(t)
 	r.begin(nil)
 	r.settle()
-	right := r.streamConfig(schemas.StreamEvents)
+	right := r.streamConfig(schemas.StreamJournal)
 	short := right
 	short.MaxAge, short.Duplicates = time.Second, time.Second
 	r.begins()
@@ -94,7 +94,7 @@ func TestJournalAgeShortened(t *testing.T) {
 		if code := r.exited(w.process); code != exitUsage {
 			t.Errorf("worker %d: exit code %d, want %d", i, code, exitUsage)
 		}
-		if err := w.says("max age is 1s, want 2160h0m0s", "nats stream edit REFUND_EVENTS --max-age=2160h0m0s"); err != nil {
+		if err := w.says("max age is 1s, want 2160h0m0s", "nats stream edit REFUND_JOURNAL --max-age=2160h0m0s"); err != nil {
 			t.Errorf("worker %d %v:\n%s", i, err, w.lastWords())
 		}
 	}

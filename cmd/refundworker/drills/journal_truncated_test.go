@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
+	"refundworker/consumer/stream"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -32,7 +32,7 @@ func TestJournalTruncatedWhileWorkersRun(t *testing.T) {
 	r.goOn()
 	own := r.putStore(older)
 	r.begins() // until here workers may have been connected
-	r.stopped(r.trouble, "it ends at sequence", "a sequence that was already taken")
+	r.stopped(r.trouble, "it ends at sequence", "the journal went backwards")
 	r.startedInVain("it ends at sequence", "it holds another event")
 	r.rightFilesAgain(own)
 }
@@ -65,7 +65,7 @@ func TestJournalTruncatedAndRefilled(t *testing.T) {
 	r.settle()
 	r.endWorkers()
 	r.stop = r.load.trickle(commandEvery)
-	was, err := stateOf(r.load.js, schemas.StreamEvents)
+	was, err := stateOf(r.load.js, schemas.StreamJournal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,25 +78,18 @@ func TestJournalTruncatedAndRefilled(t *testing.T) {
 // refill journals refunds that nobody asked for until the event stream has grown to a sequence.
 func (r *outage) refill(to uint64) {
 	r.t.Helper()
+	journal := stream.NewJournal(r.load.js, schemas.Subjects{})
 	for i := 0; ; i++ {
 		e := schemas.NewEvent(schemas.KindFailed, schemas.Command{RequestID: schemas.RequestID(fmt.Sprintf("other-%d", i)),
 			Provider: instance, Payment: schemas.Payment{Reference: fmt.Sprint(i + 1)}, RequestedAt: time.Now(),
 			Amount: schemas.Money{Micros: 10_000_000, Currency: "HKD"}}, time.Now())
 		reissue := false
 		e.Reason, e.Reissue, e.FoundBy = schemas.ReasonDeclined, &reissue, schemas.FoundByCall
-		body, err := e.Encode()
-		if err != nil {
-			r.t.Fatal(err)
+		stored, err := journal.Append(context.Background(), ledger.Entry{Event: e, ID: e.ID()}, 0)
+		if err != nil || stored.Stale {
+			r.t.Fatal(stored, err)
 		}
-		msg := &nats.Msg{Subject: schemas.Subjects{}.Event(e.Kind, e.Provider), Data: body, Header: nats.Header{}}
-		for name, value := range e.Headers() {
-			msg.Header.Set(name, value)
-		}
-		ack, err := r.load.js.PublishMsg(context.Background(), msg)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if ack.Sequence >= to {
+		if stored.Seq >= to {
 			return
 		}
 	}

@@ -51,7 +51,7 @@ func workersKilled(t *testing.T, refunds int) {
 			}
 			return nil
 		})
-		events, err := stateOf(l.js, schemas.StreamEvents)
+		events, err := stateOf(l.js, schemas.StreamJournal)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // ledStreams are the streams whose leaders are moved while workers need them.
-var ledStreams = []string{schemas.StreamEvents, schemas.StreamCommands, schemas.StreamRetries}
+var ledStreams = []string{schemas.StreamJournal, schemas.StreamCommands, schemas.StreamRetries}
 
 // Leaders of streams and durable consumers move from server to server of a cluster while refunds are made, and then the
 // one that leads the event stream is killed and comes back. No worker takes a stream that is between two leaders for
@@ -35,11 +35,11 @@ func TestNATSClusterChangesLeaders(t *testing.T) {
 		}
 		r.made(someRefunds)
 	}
-	victim := c.leaderOf(schemas.StreamEvents)
+	victim := c.leaderOf(schemas.StreamJournal)
 	t.Logf("while leaders moved, /readyz said %v", said())
 	said = r.listen()
 	c.servers[victim].kill()
-	c.led(schemas.StreamEvents)
+	c.led(schemas.StreamJournal)
 	r.made(someRefunds)
 	c.servers[victim].start()
 	r.made(someRefunds)

@@ -17,11 +17,11 @@ func TestNATSCutInPublish(t *testing.T) {
 	t.Parallel()
 	cuts := map[string]func(*publishCut){"before": cutBefore, "in the middle": cutInTheMiddle, "after": cutAfter}
 	d := newCutDrill(t)
-	for _, publish := range []string{"refunds.events.dispatched.", "refunds.events.succeeded.", "refunds.later."} {
+	for _, publish := range []string{"Refund-Kind: dispatched", "Refund-Kind: succeeded", "HPUB refunds.later."} {
 		for name, cut := range cuts {
 			t.Run(publish+" "+name, func(t *testing.T) {
-				r := &publishCut{cutDrill: d, t: t, text: "HPUB " + publish, stream: schemas.StreamEvents, met: make(chan struct{})}
-				if publish == "refunds.later." {
+				r := &publishCut{cutDrill: d, t: t, text: publish, stream: schemas.StreamJournal, met: make(chan struct{})}
+				if publish == "HPUB refunds.later." {
 					r.refusePrepare()
 				}
 				cut(r)
@@ -126,7 +126,7 @@ func (r *publishCut) refusePrepare() {
 // run publishes one command, does what is to be done once the worker publishes, and holds what became of the refund.
 func (r *publishCut) run(then func()) {
 	r.t.Helper()
-	asked, events := r.bank.asked(), r.stored(schemas.StreamEvents)
+	asked, events := r.bank.asked(), r.stored(schemas.StreamJournal)
 	c := r.load.next(1)
 	r.load.publish(c, 1)
 	select {
@@ -137,7 +137,7 @@ func (r *publishCut) run(then func()) {
 	met := time.Now()
 	then()
 	r.until("the refund is settled", func() error {
-		if n := r.stored(schemas.StreamEvents) - events; n < 2 {
+		if n := r.stored(schemas.StreamJournal) - events; n < 2 {
 			return fmt.Errorf("%d events are stored", n)
 		}
 		return nil

@@ -15,7 +15,7 @@ func TestLongIntentGivenUpIsNeverStored(t *testing.T) {
 	t.Parallel()
 	const longerThanALease = callTimeout + 30*time.Second + 8*time.Second
 	d := newCutDrill(t)
-	r := &publishCut{cutDrill: d, t: t, text: "HPUB refunds.events.dispatched.", stream: schemas.StreamEvents,
+	r := &publishCut{cutDrill: d, t: t, text: "Refund-Kind: dispatched", stream: schemas.StreamJournal,
 		met: make(chan struct{}), inVain: 1}
 	r.link.when(r.text, func(l *link) bool { close(r.met); return false })
 	r.run(func() {

@@ -203,7 +203,7 @@ func (r *outage) end() {
 func (r *outage) caughtUp() {
 	r.t.Helper()
 	r.until("the projection is complete", func() error {
-		state, err := stateOf(r.load.js, schemas.StreamEvents)
+		state, err := stateOf(r.load.js, schemas.StreamJournal)
 		if err != nil {
 			return err
 		}

@@ -33,16 +33,50 @@ func (l *load) agree(rdb redis.UniversalClient) audit {
 	if got, want := a.count(schemas.KindSucceeded), len(a.commands); got != want {
 		l.d.t.Errorf("%d refunds succeeded, want %d", got, want)
 	}
+	l.published(a.journal)
 	l.d.t.Logf("%d commands, %d movements, %d succeeded, %d events", len(a.commands), len(a.ledger),
 		a.count(schemas.KindSucceeded), len(a.journal))
 	return a
+}
+
+// published holds that the published events are the journal's: all of them, in its order, none twice.
+func (l *load) published(journal []journalled) {
+	l.d.t.Helper()
+	if len(journal) == 0 {
+		return
+	}
+	end := journal[len(journal)-1].Seq
+	l.d.until("everything is published", func() error {
+		last, err := lastOf(l.js, schemas.StreamEvents, schemas.Subjects{}.Events())
+		if err != nil {
+			return err
+		}
+		if at := last.Header.Get(schemas.HeaderJournal); at != strconv.FormatUint(end, 10) {
+			return fmt.Errorf("up to %s of %d", at, end)
+		}
+		return nil
+	})
+	var got, want []string
+	l.d.each(l.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+		got = append(got, msg.Headers().Get(schemas.HeaderJournal)+" "+msg.Headers().Get(schemas.HeaderEventID))
+	})
+	for _, e := range journal {
+		want = append(want, strconv.FormatUint(e.Seq, 10)+" "+e.ID)
+	}
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			l.d.t.Errorf("%d events are published, want %d; they differ from the %dth on: %q, want %q", len(got), len(want), i+1,
+				got[min(i, len(got)):min(i+3, len(got))], want[min(i, len(want)):min(i+3, len(want))])
+			return
+		}
+	}
 }
 
 // audit reads everything back.
 func (l *load) audit(rdb redis.UniversalClient) audit {
 	l.d.t.Helper()
 	a := audit{commands: l.all(), ledger: l.d.bank.Ledger(), waiting: map[schemas.RequestID]int{}}
-	l.d.each(l.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+	l.d.each(l.js, schemas.StreamJournal, func(msg jetstream.Msg) {
 		a.journal = append(a.journal, l.d.readEvent(msg))
 	})
 	for _, name := range []string{schemas.StreamCommands, schemas.StreamRetries} {

@@ -135,7 +135,7 @@ func (r *runaway) run(within time.Duration) {
 	r.t.Logf("%d commands published within %s", r.all, time.Since(began).Round(time.Millisecond))
 	r.counts("the provider is stopped", 1, instance, schemas.KindStopped)
 	r.counts("what was let through is done", r.bound, instance, schemas.KindSucceeded)
-	r.each(r.load.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+	r.each(r.load.js, schemas.StreamJournal, func(msg jetstream.Msg) {
 		meta, err := msg.Metadata()
 		r.must(err)
 		if r.readEvent(msg).Event.Kind == schemas.KindStopped {

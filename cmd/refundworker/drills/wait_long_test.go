@@ -76,7 +76,7 @@ func (p *pacing) round(name string, armed bool) {
 // read reads when everything happened, from the journal and from the provider's ledger.
 func (p *pacing) read() {
 	p.t.Helper()
-	p.each(p.load.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+	p.each(p.load.js, schemas.StreamJournal, func(msg jetstream.Msg) {
 		meta, err := msg.Metadata()
 		p.must(err)
 		e := p.readEvent(msg)

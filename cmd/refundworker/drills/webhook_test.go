@@ -69,7 +69,7 @@ func (h *hinted) taken(n int) []schemas.Command {
 func (h *hinted) events(k schemas.Kind) map[schemas.RequestID]schemas.Event {
 	h.t.Helper()
 	found := map[schemas.RequestID]schemas.Event{}
-	h.each(h.load.js, schemas.StreamEvents, func(msg jetstream.Msg) {
+	h.each(h.load.js, schemas.StreamJournal, func(msg jetstream.Msg) {
 		if e := h.readEvent(msg).Event; e.Kind == k {
 			found[e.RequestID] = e
 		}
@@ -184,7 +184,7 @@ func TestWebhookIsAHintOnly(t *testing.T) {
 	if n := len(h.events(schemas.KindSucceeded)); n != 0 || len(h.sim.ledger()) != 0 {
 		t.Errorf("%d outcomes and %d movements by the word of a webhook", n, len(h.sim.ledger()))
 	}
-	if state, err := stateOf(h.load.js, schemas.StreamEvents); err != nil || state.Msgs != 2 {
+	if state, err := stateOf(h.load.js, schemas.StreamJournal); err != nil || state.Msgs != 2 {
 		t.Errorf("%d events (%v), want dispatched and acknowledged", state.Msgs, err)
 	}
 }

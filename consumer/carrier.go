@@ -1,0 +1,160 @@
+package consumer
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/consumer/refund"
+	"refundworker/schemas"
+)
+
+// carrier is the message in hand, and the schedule that carries its refund on.
+type carrier struct {
+	*delivery
+	// standing is the schedule that was read last, as it is stored.
+	standing *jetstream.RawStreamMsg
+}
+
+// Standing is part of refund.Carrier. A schedule that holds no command carries nothing.
+func (c *carrier) Standing() (*refund.Carried, error) {
+	err := c.untilDone(func() (err error) {
+		c.standing, err = c.sender.schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
+		return err
+	})
+	if err != nil || c.standing == nil {
+		return nil, noAnswer(err)
+	}
+	command, err := schemas.DecodeCommand(c.standing.Data, schemas.Arrival{Provider: c.in.Name})
+	if err != nil {
+		return nil, nil
+	}
+	fingerprint, err := command.Fingerprint()
+	if err != nil {
+		return nil, nil
+	}
+	since, _ := time.Parse(time.RFC3339Nano, c.standing.Header.Get(schemas.HeaderSince))
+	return &refund.Carried{Seq: c.standing.Sequence, Command: command, Fingerprint: fingerprint, Arrived: since,
+		Due: c.ownTime(dueAt(c.standing.Header)), BodyHash: sha256.Sum256(c.standing.Data)}, nil
+}
+
+// Schedule is part of refund.Carrier.
+func (c *carrier) Schedule(s refund.Schedule) error {
+	copied := copied{body: c.msg.Data(), header: c.msg.Headers(), since: s.Arrived}
+	if s.KeepCopy {
+		copied.body, copied.header = c.standing.Data, c.standing.Header
+	}
+	id := fmt.Sprintf("%s:later:%s:%d", c.requestID, c.stream, c.seq)
+	if s.Replaces > 0 { // the same delivery may replace several: each is a message of its own
+		id += ":" + strconv.FormatUint(s.Replaces, 10)
+	}
+	msg := schedule(scheduled{subject: c.subjects().Later(c.in.Name, c.requestID), target: c.subjects().Retry(c.in.Name), id: id,
+		round: s.Round, at: c.serverTime(s.At), copied: copied})
+	var stale bool
+	err := c.untilDone(func() error {
+		stale = false
+		_, err := c.sender.publishAfter(c.ctx, msg, s.Replaces)
+		if errors.Is(err, errOvertaken) { // or the answer to an earlier try was lost
+			stale, err = c.isAnother(id)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
+	case stale:
+		return refund.ErrStale
+	}
+	return nil
+}
+
+// isAnother reports whether the refund's schedule is another one than that of an id.
+func (c *carrier) isAnother(id string) (bool, error) {
+	raw, err := c.sender.schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
+	return raw == nil || raw.Header.Get(schemas.HeaderMsgID) != id, err
+}
+
+// Wake is part of refund.Carrier.
+func (c *carrier) Wake() error { return noAnswer(c.sender.hurry(c.ctx, c.in.Name, c.requestID)) }
+
+// Bury is part of refund.Carrier.
+func (c *carrier) Bury(reason schemas.Reason, detail string) error {
+	return c.bury(letter{provider: c.in.Name, subject: c.msg.Subject(), body: c.msg.Data(), header: c.msg.Headers(), stream: c.stream,
+		seq: c.seq, reason: reason, detail: detail, at: time.Now()})
+}
+
+// BuryStanding is part of refund.Carrier.
+func (c *carrier) BuryStanding(s refund.Carried, reason schemas.Reason, detail string) error {
+	raw := c.standing
+	if raw == nil || raw.Sequence != s.Seq {
+		return refund.ErrStale
+	}
+	return c.bury(letter{provider: c.in.Name, subject: raw.Subject, body: raw.Data, header: raw.Header, stream: schemas.StreamRetries,
+		seq: raw.Sequence, reason: reason, detail: detail, at: time.Now()})
+}
+
+func (c *carrier) bury(l letter) error {
+	err := c.untilDone(func() error {
+		_, err := c.sender.publish(c.ctx, deadLetter(c.subjects(), l))
+		return err
+	})
+	if err == nil {
+		c.obs.buried(c.ctx, c.in.Name, l.reason)
+	}
+	return noAnswer(err)
+}
+
+// Ack is part of refund.Carrier.
+func (c *carrier) Ack() error { return noAnswer(c.msg.Ack()) }
+
+// Nak is part of refund.Carrier.
+func (c *carrier) Nak(delay time.Duration) error { return noAnswer(c.msg.NakWithDelay(delay)) }
+
+// Term is part of refund.Carrier.
+func (c *carrier) Term(reason schemas.Reason) error {
+	return noAnswer(c.msg.TermWithReason(string(reason)))
+}
+
+// serverTime is a time by the clock of the server that fires schedules, ownTime the opposite. The zero time stays.
+func (d *delivery) serverTime(t time.Time) time.Time { return shifted(t, d.store.Gate().Apart()) }
+
+func (d *delivery) ownTime(t time.Time) time.Time { return shifted(t, -d.store.Gate().Apart()) }
+
+// shifted moves a time by what two clocks are apart. Less than a second is within the rounding of schedules, and may be the
+// time that the answer took.
+func shifted(t time.Time, apart time.Duration) time.Time {
+	if t.IsZero() || apart.Abs() < time.Second {
+		return t
+	}
+	return t.Add(apart)
+}
+
+func (d *delivery) subjects() schemas.Subjects { return d.sender.subjects }
+
+// reportCarrier is a notice in hand: what it waits for, it waits for in a schedule of its own.
+type reportCarrier struct {
+	carrier
+	notice schemas.Notice
+}
+
+// Schedule is part of refund.Carrier.
+func (c *reportCarrier) Schedule(s refund.Schedule) error {
+	id := c.notice.MsgID(c.msg.Data())
+	msg := schedule(scheduled{subject: c.subjects().LaterNotice(c.in.Name, id), target: c.subjects().RetryNotices(c.in.Name),
+		id: fmt.Sprintf("%s:later:%s:%d", id, c.stream, c.seq), at: c.serverTime(s.At),
+		copied: copied{body: c.msg.Data(), header: c.msg.Headers(), since: s.Arrived}})
+	err := c.untilDone(func() error {
+		_, err := c.sender.publish(c.ctx, msg)
+		return err
+	})
+	return noAnswer(err)
+}
+
+var (
+	_ refund.Carrier = (*carrier)(nil)
+	_ refund.Carrier = (*reportCarrier)(nil)
+)

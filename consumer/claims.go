@@ -1,0 +1,69 @@
+package consumer
+
+import (
+	"fmt"
+	"time"
+
+	"refundworker/consumer/refund"
+	"refundworker/idempotency"
+	"refundworker/schemas"
+)
+
+// claims is the lock in Redis, and what Redis remembers of a refund. While it does not remember all that it did before, the
+// journal is asked.
+type claims struct {
+	*delivery
+	held idempotency.Claim
+}
+
+var claimAnswers = map[idempotency.Answer]refund.Answer{idempotency.Conflict: refund.Conflict, idempotency.Settled: refund.Settled,
+	idempotency.Busy: refund.Busy}
+
+// Claim is part of refund.Claims.
+func (c *claims) Claim(id schemas.RequestID, fp schemas.Fingerprint, lease time.Duration) (refund.Claim, error) {
+	ctx, end := c.obs.span(c.ctx, spanClaim)
+	claim, err := c.store.Claim(ctx, id, fp, lease)
+	c.obs.claimed(ctx, claim.Answer, err)
+	end(err)
+	c.answer = claim.Answer
+	if err != nil {
+		return refund.Claim{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
+	}
+	c.held = claim
+	c.obs.resume(c.ctx, claim.Record.Trace)
+	out := refund.Claim{Token: claim.Token, Head: max(claim.Record.Last, claim.Told), Clean: claim.CleanTo, Until: claim.Until}
+	switch claim.Answer {
+	case idempotency.NotReady:
+		return out, nil
+	case idempotency.Conflict, idempotency.Settled, idempotency.Busy:
+		out.Answer = claimAnswers[claim.Answer]
+		return out, nil
+	case idempotency.Wait:
+		if claim.Record.State != idempotency.StateDeferred { // a pause that keeps duplicates from cutting a backoff short
+			out.Answer = refund.Busy
+			return out, nil
+		}
+	case idempotency.Behind:
+		head, err := c.journal.Head(ctx, id)
+		if err != nil {
+			_, _ = c.store.Abandon(ctx, claim) // or it runs out
+			return refund.Claim{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
+		}
+		out.Head = head.Seq
+	}
+	out.Answer = refund.Taken
+	return out, nil
+}
+
+// Release is part of refund.Claims.
+func (c *claims) Release(claim refund.Claim, clean uint64, pause time.Duration) error {
+	if !c.held.Held() {
+		return nil
+	}
+	_, err := c.store.Undo(c.ctx, c.held, idempotency.Undone{Clean: clean > 0, CleanTo: clean, Pause: pause, Last: clean})
+	if err != nil {
+		c.obs.log.WarnContext(c.ctx, "lease not given back, it runs out by itself", "requestId", string(c.held.RequestID),
+			"error", err.Error())
+	}
+	return err
+}

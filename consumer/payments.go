@@ -1,0 +1,70 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"refundworker/consumer/refund"
+	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
+	"refundworker/providers"
+	"refundworker/schemas"
+)
+
+// payments is what the journal's order makes of the refunds of a payment, as the projection has it.
+type payments struct{ *delivery }
+
+// Look is part of refund.Payments. Without the projection nobody knows whether another refund of the payment has named what
+// was captured, so every refund waits for it.
+func (p *payments) Look(a ledger.Asked) (refund.Room, error) {
+	look, err := p.store.LookPayment(p.ctx, p.in.Name, p.command.Payment.Reference)
+	if err != nil {
+		return refund.Room{}, noAnswer(err)
+	}
+	pace := p.pace(look)
+	room := refund.Room{Verdict: look.Judge(a),
+		Spent: p.caps.Concurrent == providers.OneEver && look.Once() && !look.Holds(a.ID)}
+	_, bound := look.Captured()
+	switch {
+	case a.Sole:
+		room.Hold = &ledger.Hold{Kind: ledger.SoleHold, Rules: ledger.GuardRules, LookedAt: look.At, Velocity: pace}
+	case bound, a.Captured != nil, pace != nil:
+		room.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, Velocity: pace}
+	}
+	if !p.cfg.IgnoreSameAmount {
+		room.Rival, err = p.rival(look, a)
+	}
+	return room, err
+}
+
+// rival is another refund of the payment, of the same amount, that is in doubt.
+func (p *payments) rival(look idempotency.PaymentLook, a ledger.Asked) (schemas.RequestID, error) {
+	for _, id := range look.SameAmount(a) {
+		open, err := p.store.IsInDoubt(p.ctx, id)
+		if err != nil {
+			return "", noAnswer(err)
+		}
+		if open {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+// Await is part of refund.Payments.
+func (p *payments) Await(a ledger.Asked, seq uint64, until time.Time) (refund.Grant, error) {
+	began := time.Now()
+	ctx, cancel := context.WithDeadline(p.ctx, until)
+	defer cancel()
+	look, err := p.store.AwaitPayment(ctx, p.in.Name, p.command.Payment.Reference, seq)
+	if err == nil && !look.Known() { // an intent for it is journalled, so Redis has lost it
+		err = errors.New("the payment's hold is not there to be read")
+	}
+	if err != nil {
+		return refund.Grant{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
+	}
+	p.obs.waited(p.ctx, p.in.Name, began)
+	return refund.Grant{Since: look.Since(a.ID), Verdict: look.Judge(a)}, nil
+}

@@ -1,0 +1,116 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/idempotency"
+	"refundworker/schemas"
+)
+
+// sender stores and reads messages that are not the journal's. It is safe for concurrent use.
+type sender struct {
+	js       jetstream.JetStream
+	subjects schemas.Subjects
+}
+
+// schedule is the message that stands under a subject of schedules; nil when there is none. It is read from the leader.
+func (s *sender) schedule(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, schemas.StreamRetries)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", schemas.StreamRetries, err)
+	}
+	raw, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the schedule on %s: %w", subject, err)
+	}
+	return raw, nil
+}
+
+// publish stores a message once; its id makes repeating it harmless.
+func (s *sender) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	ack, err := s.js.PublishMsg(ctx, msg, opts...)
+	if err != nil {
+		return 0, fmt.Errorf("publish to %s: %w", msg.Subject, err)
+	}
+	return ack.Sequence, nil
+}
+
+// errOvertaken says that another message stands under the subject than the one that was to be followed.
+var errOvertaken = errors.New("something else stands there by now")
+
+// publishAfter stores a message if the last one under its subject is still the one named.
+func (s *sender) publishAfter(ctx context.Context, msg *nats.Msg, last uint64) (uint64, error) {
+	seq, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(last))
+	return seq, overtaken(err)
+}
+
+// wrongLastSequenceConstant is the code of a replicated stream for a sequence that is not the expected one.
+const wrongLastSequenceConstant jetstream.ErrorCode = 10164
+
+// overtaken turns the server's refusal of an expected sequence into errOvertaken. A replicated stream may say so with
+// another code than a single server.
+func overtaken(err error) error {
+	var said *jetstream.APIError
+	if errors.As(err, &said) && (said.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		said.ErrorCode == wrongLastSequenceConstant) {
+		return fmt.Errorf("%w: %w", errOvertaken, err)
+	}
+	return err
+}
+
+// isRefusal reports whether the server said that it does not store this message. Every other error leaves open whether it
+// was stored.
+func isRefusal(err error) bool {
+	var said *jetstream.APIError
+	return errors.As(err, &said)
+}
+
+// hurry has the schedule of a refund fire now. Where there is none, the refund is in hand or ended.
+func (s *sender) hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID) error {
+	subject := s.subjects.Later(p, id)
+	raw, err := s.schedule(ctx, subject)
+	if err != nil || raw == nil {
+		return err
+	}
+	if due := dueAt(raw.Header); due.After(time.Now()) && time.Until(due) < soonEnough {
+		return nil
+	}
+	round, _ := strconv.Atoi(raw.Header.Get(schemas.HeaderRound))
+	since, _ := time.Parse(time.RFC3339Nano, raw.Header.Get(schemas.HeaderSince))
+	msg := schedule(scheduled{subject: subject, round: round, target: s.subjects.Retry(p), at: time.Now(),
+		id: fmt.Sprintf("%s:hurry:%d", id, raw.Sequence), copied: copied{body: raw.Data, header: raw.Header, since: since}})
+	_, err = s.publishAfter(ctx, msg, raw.Sequence)
+	if errors.Is(err, errOvertaken) { // it fired, or was replaced by a worker that has just looked
+		return nil
+	}
+	return err
+}
+
+// soonEnough is how soon a schedule is left to fire by itself.
+const soonEnough = 2 * time.Second
+
+// isReachable reports whether there is a connection to a server at all.
+func (s *sender) isReachable() bool {
+	nc := s.js.Conn()
+	return nc != nil && nc.IsConnected()
+}
+
+// connected reports whether what a provider answers could be journalled now, to the stream that the gate trusts: who comes
+// back after a disconnection may be another server.
+func (s *sender) connected(gate *idempotency.Gate) bool {
+	return s.isReachable() && gate.Trusts(s.js.Conn().Stats().Reconnects)
+}
