@@ -29,7 +29,7 @@ func (f *fixture) restartNATS() {
 	}
 	srv.Start()
 	f.t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(patience) {
 		f.t.Fatal("nats server did not start again")
 	}
 	f.nats = srv

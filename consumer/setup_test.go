@@ -21,6 +21,7 @@ import (
 
 	"refundworker/consumer"
 	"refundworker/idempotency"
+	"refundworker/idempotency/servertest"
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
 )
@@ -52,7 +53,7 @@ const patience = 5 * time.Minute
 func newFixture(t testing.TB, script scripted.Config, tune ...func(*consumer.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true,
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: servertest.Port(t), JetStream: true,
 		StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
 	if err != nil {
 		t.Fatal(err)

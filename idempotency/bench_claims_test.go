@@ -2,8 +2,6 @@ package idempotency
 
 import (
 	"context"
-	"net"
-	"os/exec"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -91,32 +89,4 @@ func aloneOn(rdb redis.UniversalClient, store *Store) claimFunc {
 		}
 		return c, c.read(reply.Val())
 	}
-}
-
-// startRedis is a redis-server of the benchmark's own.
-func startRedis(b *testing.B) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
-		"--dir", b.TempDir())
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	rdb := benchClient(b, addr)
-	limit, tick := time.After(patience), time.NewTicker(5*time.Millisecond)
-	defer tick.Stop()
-	for rdb.Ping(b.Context()).Err() != nil {
-		select {
-		case <-tick.C:
-		case <-limit:
-			b.Fatal("redis-server does not answer within 15 s")
-		}
-	}
-	return addr
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"refundworker/idempotency/ledger"
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -22,7 +23,7 @@ const benchRounds = 5
 // onEachRedisOf runs a benchmark on a real redis-server, where there is one, and on the embedded one.
 func onEachRedisOf(b *testing.B, bench func(b *testing.B, addr string)) {
 	if _, err := exec.LookPath("redis-server"); err == nil {
-		b.Run("redis-server", func(b *testing.B) { bench(b, startRedis(b)) })
+		b.Run("redis-server", func(b *testing.B) { bench(b, servertest.Redis(b)) })
 	} else {
 		b.Log("no redis-server on PATH: only the embedded one is measured")
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"refundworker/idempotency/ledger"
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -111,31 +110,7 @@ func onEachRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient
 
 func realRedis(t *testing.T) redis.UniversalClient {
 	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal("no redis-server on PATH: `make test` installs one on Debian as root; elsewhere install Redis 7.0 or newer")
-	}
-	addr := freeAddress(t)
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
-		"--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	rdb := dialRedis(t, addr)
-	eventually(t, "redis-server answers", func() bool { return rdb.Ping(t.Context()).Err() == nil })
-	return rdb
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return dialRedis(t, servertest.Redis(t))
 }
 
 func dialRedis(t *testing.T, addr string) redis.UniversalClient {

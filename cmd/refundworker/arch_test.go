@@ -56,6 +56,16 @@ type floor struct {
 	why              string
 }
 
+// testSupport are the packages that only tests import.
+var testSupport = []string{"providers/providertest", "idempotency/servertest"}
+
+func inModule(packages []string) (paths []string) {
+	for _, p := range packages {
+		paths = append(paths, module+"/"+p)
+	}
+	return paths
+}
+
 var floors = []floor{
 	{packages: []string{"schemas/..."}, forbidden: []string{module + "/..."},
 		why: "the contract with other programs depends on nothing here"},
@@ -73,7 +83,7 @@ var floors = []floor{
 	{packages: []string{"..."}, except: []string{"cmd/refundworker"},
 		forbidden: []string{"go.opentelemetry.io/otel/sdk/...", "go.opentelemetry.io/otel/exporters/...", "go.opentelemetry.io/contrib/...", "github.com/prometheus/..."},
 		why:       "packages speak to the OpenTelemetry API; cmd chooses where it goes"},
-	{packages: []string{"..."}, except: []string{"providers/providertest"}, forbidden: []string{"testing/...", module + "/providers/providertest"},
+	{packages: []string{"..."}, except: testSupport, forbidden: append([]string{"testing/..."}, inModule(testSupport)...),
 		why: "tests never reach the binary"},
 }
 
@@ -159,7 +169,7 @@ func TestArchProviderSiblingsDoNotImportEachOther(t *testing.T) {
 
 func TestArchBinaryHoldsNoTests(t *testing.T) {
 	for _, p := range list(t, "-deps", "./cmd/refundworker") {
-		if p.ImportPath == "testing" || strings.HasPrefix(p.ImportPath, module+"/providers/providertest") {
+		if p.ImportPath == "testing" || slices.Contains(inModule(testSupport), p.ImportPath) {
 			t.Errorf("%s is in the binary", p.ImportPath)
 		}
 	}

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http/httptest"
-	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/idempotency/servertest"
 	"refundworker/providers"
 	"refundworker/providers/bbmsl"
 	"refundworker/providers/craftgate"
@@ -164,7 +163,7 @@ func startLossWorker(t *testing.T) *lossWorker {
 	t.Cleanup(far.Close)
 	s := &settings{adminListen: "127.0.0.1:0", edge: edgeSettings{listen: "127.0.0.1:0"},
 		nats:   natsSettings{URL: providers.Secret(natsAlone(t, server.Options{}).ClientURL())},
-		redis:  redisSettings{Addresses: []string{redisAlone(t)}},
+		redis:  redisSettings{Addresses: []string{servertest.Redis(t)}},
 		worker: consumer.Config{LeaseMargin: lossLease}}
 	for _, side := range lossSides {
 		a, err := side.open(w.sim, far.URL)
@@ -179,34 +178,6 @@ func startLossWorker(t *testing.T) *lossWorker {
 	}
 	w.serve(s)
 	return w
-}
-
-// redisAlone starts a redis-server that saves nothing, and returns its address.
-func redisAlone(t *testing.T) string {
-	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal("no redis-server on PATH: `make test` installs one on Debian as root; elsewhere install Redis 7.0 or newer")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	eventually(t, "redis-server listens", func() bool {
-		c, err := net.Dial("tcp", free.Addr().String())
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	return free.Addr().String()
 }
 
 // serve runs the worker until the test ends, and waits until it is ready.

@@ -16,6 +16,7 @@ import (
 
 	"refundworker/consumer/stream"
 	"refundworker/idempotency/ledger"
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -52,11 +53,11 @@ func newFixture(t testing.TB, size int) *fixture {
 	var ports []int
 	var routes []*url.URL
 	for range size {
-		ports = append(ports, freePort(t))
+		ports = append(ports, servertest.Port(t))
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[len(ports)-1])})
 	}
 	for i := range size {
-		o := &server.Options{ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: freePort(t), JetStream: true,
+		o := &server.Options{ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: servertest.Port(t), JetStream: true,
 			StoreDir: t.TempDir(), NoLog: true, NoSigs: true}
 		if size > 1 {
 			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}
@@ -72,20 +73,15 @@ func newFixture(t testing.TB, size int) *fixture {
 			s.WaitForShutdown()
 		}
 	})
+	for _, s := range f.servers {
+		if !s.ReadyForConnections(patience) {
+			t.Fatal("a server does not listen")
+		}
+	}
 	f.js = f.dial()
 	f.create(stream.JournalConfig(subjects, retain, size))
 	f.create(stream.EventsConfig(subjects, 0, size))
 	return f
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // boot starts a server, or starts it again on its own files.

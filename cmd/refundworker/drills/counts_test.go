@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"refundworker/idempotency/servertest"
 )
 
 // 4,000 commands, each published three times in random order, through servers of their own: exact counts.
@@ -31,7 +33,7 @@ func TestEmbeddedKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const refunds = 600
 	d := newDrill(t)
-	listen := unusedAddress(t)
+	listen := servertest.Address(t)
 	w := d.worker("--config", d.config(nil), "--data-dir", filepath.Join(d.dir, "data"), "--nats-listen", listen)
 	l := d.load(d.client("nats://" + listen))
 	commands := l.next(refunds)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -68,7 +69,7 @@ func newCluster(t *testing.T) *cluster {
 	names := []string{"a", "b", "c"}
 	var routes, clients []string
 	for range names {
-		routes, clients = append(routes, "nats://"+unusedAddress(t)), append(clients, unusedAddress(t))
+		routes, clients = append(routes, "nats://"+servertest.Address(t)), append(clients, servertest.Address(t))
 	}
 	for i, name := range names {
 		n := &natsProcess{d: d, addr: clients[i], dir: filepath.Join(d.dir, name), args: []string{"--server_name", name,

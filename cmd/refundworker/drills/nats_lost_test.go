@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -18,7 +19,7 @@ func TestNATSAbsentAtStart(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
 	r := &outage{drill: d, redis: d.redis(),
-		nats: &natsProcess{d: d, addr: unusedAddress(t), dir: filepath.Join(d.dir, "nats")}}
+		nats: &natsProcess{d: d, addr: servertest.Address(t), dir: filepath.Join(d.dir, "nats")}}
 	config := d.config(nil)
 	for range 2 {
 		r.workers = append(r.workers, d.startWorker("--config", config, "--nats-url", r.nats.url(), "--redis-url", r.redis.url()))

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,22 +53,6 @@ func (d *drill) until(what string, check func() error) {
 			d.t.Fatalf("%s: not within %s: %v", what, patience, err)
 		}
 	}
-}
-
-// unusedAddress is an address that nothing listens on now. Its port is below those that systems give to outgoing
-// connections: while a killed program is away, none of those who call for it in vain may be given its port.
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	const lowest, highest, tries = 10_000, 32_000, 100
-	for range tries {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(highest-lowest))))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no address is unused")
-	return ""
 }
 
 // process is one started program.

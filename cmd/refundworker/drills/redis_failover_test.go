@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"refundworker/idempotency/servertest"
+
 	"github.com/redis/go-redis/v9"
 )
 
@@ -111,7 +113,7 @@ func (r *outage) sentinels(n int) (addresses []string) {
 	r.t.Helper()
 	host, port, _ := net.SplitHostPort(r.redis.addr)
 	for i := range n {
-		address := unusedAddress(r.t)
+		address := servertest.Address(r.t)
 		_, own, _ := net.SplitHostPort(address)
 		// The workers notice the loss before the Sentinels do. Until failover-timeout has passed no Sentinel puts right
 		conf := strings.Join([]string{"bind 127.0.0.1", "port " + own, "dir " + r.dir,

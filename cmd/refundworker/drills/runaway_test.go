@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -36,7 +37,7 @@ func newFleet(d *drill, size int, instances ...any) *fleet {
 	d.t.Cleanup(d.bank.Close)
 	config := d.config(func(settings document) { settings["providers"] = instances })
 	for i := range size {
-		edge := unusedAddress(d.t)
+		edge := servertest.Address(d.t)
 		if i == 0 {
 			f.edge = edge
 		}

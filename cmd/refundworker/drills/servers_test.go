@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"refundworker/idempotency/servertest"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
@@ -25,7 +27,7 @@ type natsProcess struct {
 
 func (d *drill) nats(args ...string) *natsProcess {
 	d.t.Helper()
-	n := &natsProcess{d: d, addr: unusedAddress(d.t), dir: filepath.Join(d.dir, "nats"), args: args}
+	n := &natsProcess{d: d, addr: servertest.Address(d.t), dir: filepath.Join(d.dir, "nats"), args: args}
 	n.start()
 	return n
 }
@@ -62,7 +64,7 @@ type redisProcess struct {
 // redis starts a redis-server that saves nothing unless it is told to.
 func (d *drill) redis(args ...string) *redisProcess {
 	d.t.Helper()
-	r := &redisProcess{d: d, addr: unusedAddress(d.t), dir: d.t.TempDir()}
+	r := &redisProcess{d: d, addr: servertest.Address(d.t), dir: d.t.TempDir()}
 	r.rdb = redis.NewClient(&redis.Options{Addr: r.addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 	d.t.Cleanup(func() { r.rdb.Close() })
 	r.start(args...)
@@ -74,12 +76,8 @@ func (r *redisProcess) url() string { return "redis://" + r.addr }
 // start starts the server and waits until it answers.
 func (r *redisProcess) start(args ...string) {
 	r.d.t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		r.d.t.Fatal("no redis-server on PATH: `make test` installs one on Debian as root; elsewhere install Redis 7.0 or newer")
-	}
 	_, port, _ := net.SplitHostPort(r.addr)
-	cmd := exec.Command(binary, append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", r.dir}, args...)...)
+	cmd := exec.Command(servertest.RedisServer(r.d.t), append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", r.dir}, args...)...)
 	cmd.Env = environment(r.env...)
 	r.process = r.d.launch(cmd)
 	r.d.until("redis-server answers", func() error { return r.rdb.Ping(context.Background()).Err() })

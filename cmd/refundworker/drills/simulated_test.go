@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"refundworker/idempotency/servertest"
 	"refundworker/providers/simulator"
 )
 
@@ -26,7 +27,7 @@ type simulated struct {
 // simulate starts simulate, and waits until it listens.
 func (d *drill) simulate() *simulated {
 	d.t.Helper()
-	s := &simulated{d: d, addr: unusedAddress(d.t)}
+	s := &simulated{d: d, addr: servertest.Address(d.t)}
 	s.process = d.launch(exec.Command(buildOnce(d.t, worker), "simulate", "--listen", s.addr))
 	d.until("the simulator listens", func() error { return listens(s.addr) })
 	return s
@@ -106,9 +107,9 @@ type reported struct {
 // newReported starts both. The worker has the one provider instance that settings makes, once the simulator is there.
 func newReported(d *drill, settings func(sim *simulated) document) *reported {
 	d.t.Helper()
-	r := &reported{drill: d, sim: d.simulate(), edge: unusedAddress(d.t)}
+	r := &reported{drill: d, sim: d.simulate(), edge: servertest.Address(d.t)}
 	config := d.config(func(all map[string]any) { all["providers"] = []any{settings(r.sim)} })
-	listen := unusedAddress(d.t)
+	listen := servertest.Address(d.t)
 	r.worker = d.worker("--config", config, "--data-dir", filepath.Join(d.dir, "data"), "--nats-listen", listen,
 		"--edge-listen", r.edge)
 	r.load = d.load(d.client("nats://" + listen))

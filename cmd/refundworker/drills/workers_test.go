@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"refundworker/idempotency/servertest"
 )
 
 // callTimeout is the provider timeout in drills. A lease lasts 30 s longer.
@@ -57,7 +59,7 @@ func (d *drill) worker(args ...string) *workerProcess {
 // startWorker starts serve and waits for nothing.
 func (d *drill) startWorker(args ...string) *workerProcess {
 	d.t.Helper()
-	w := &workerProcess{d: d, admin: unusedAddress(d.t), args: args}
+	w := &workerProcess{d: d, admin: servertest.Address(d.t), args: args}
 	w.start()
 	return w
 }

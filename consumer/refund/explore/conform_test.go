@@ -13,12 +13,13 @@ import (
 	"pgregory.net/rapid"
 
 	"refundworker/consumer/stream"
+	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
 // real is a journal on a JetStream server of its own.
 func real(t *rapid.T, dir string) (jetstream.JetStream, *stream.Journal) {
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: dir,
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: servertest.Port(t), JetStream: true, StoreDir: dir,
 		NoLog: true, NoSigs: true})
 	if err != nil {
 		t.Fatal(err)
