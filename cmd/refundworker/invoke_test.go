@@ -157,7 +157,7 @@ func natsAlone(t *testing.T, options server.Options) *server.Server {
 	}
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(5 * time.Minute) {
 		t.Fatal("nats server did not start")
 	}
 	return srv

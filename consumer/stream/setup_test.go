@@ -73,11 +73,6 @@ func newFixture(t testing.TB, size int) *fixture {
 			s.WaitForShutdown()
 		}
 	})
-	for _, s := range f.servers {
-		if !s.ReadyForConnections(patience) {
-			t.Fatal("a server does not listen")
-		}
-	}
 	f.js = f.dial()
 	f.create(stream.JournalConfig(subjects, retain, size))
 	f.create(stream.EventsConfig(subjects, 0, size))
@@ -93,8 +88,19 @@ func (f *fixture) boot(i int) {
 		f.t.Fatal(err)
 	}
 	f.servers[i] = s
+	s.SetLogger(fatal{f.t}, false, false)
 	s.Start()
 }
+
+// fatal hears of a server only why it does not serve.
+type fatal struct{ t testing.TB }
+
+func (f fatal) Fatalf(format string, args ...any) { f.t.Errorf("nats server: "+format, args...) }
+func (f fatal) Errorf(string, ...any)             {}
+func (f fatal) Warnf(string, ...any)              {}
+func (f fatal) Noticef(string, ...any)            {}
+func (f fatal) Debugf(string, ...any)             {}
+func (f fatal) Tracef(string, ...any)             {}
 
 func (f *fixture) kill(i int) {
 	f.servers[i].Shutdown()

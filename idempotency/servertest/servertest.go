@@ -4,16 +4,22 @@
 package servertest
 
 import (
-	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Ports from here up are what systems give to outgoing connections.
+// Ports above these are what systems give to outgoing connections.
 const lowest, highest = 10_000, 32_000
+
+// apart is how far apart two processes begin whose ids follow each other.
+const apart = 607
+
+var given atomic.Int64
 
 // patience ends a wait for something that never comes.
 const patience = 5 * time.Minute
@@ -24,12 +30,12 @@ type fataler interface {
 	Fatal(...any)
 }
 
-// Port is a port on 127.0.0.1 that nothing listens on now.
+// Port is a port on 127.0.0.1 that nothing listens on now. This process gives it to nobody else.
 func Port(t fataler) int {
 	t.Helper()
-	const tries = 100
+	const tries = 1000
 	for range tries {
-		port := lowest + rand.IntN(highest-lowest)
+		port := lowest + int((int64(os.Getpid())*apart+given.Add(1))%(highest-lowest))
 		if l, err := net.Listen("tcp", local(port)); err == nil {
 			l.Close()
 			return port
