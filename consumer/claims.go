@@ -30,23 +30,17 @@ func (c *claims) Claim(id schemas.RequestID, fp schemas.Fingerprint, lease time.
 		return refund.Claim{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
 	}
 	c.held = claim
-	c.obs.resume(c.ctx, claim.Record.Trace)
-	out := refund.Claim{Token: claim.Token, Head: max(claim.Record.Last, claim.Told), Clean: claim.CleanTo, Until: claim.Until}
+	out := refund.Claim{Token: claim.Token, Head: claim.Head, Clean: claim.Clean, Until: claim.Until}
 	switch claim.Answer {
 	case idempotency.NotReady:
 		return out, nil
 	case idempotency.Conflict, idempotency.Settled, idempotency.Busy:
 		out.Answer = claimAnswers[claim.Answer]
 		return out, nil
-	case idempotency.Wait:
-		if claim.Record.State != idempotency.StateDeferred { // a pause that keeps duplicates from cutting a backoff short
-			out.Answer = refund.Busy
-			return out, nil
-		}
 	case idempotency.Behind:
 		head, err := c.journal.Head(ctx, id)
 		if err != nil {
-			_, _ = c.store.Abandon(ctx, claim) // or it runs out
+			_, _ = c.store.Release(ctx, claim, 0, 0) // or it runs out
 			return refund.Claim{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
 		}
 		out.Head = head.Seq
@@ -60,7 +54,7 @@ func (c *claims) Release(claim refund.Claim, clean uint64, pause time.Duration) 
 	if !c.held.Held() {
 		return nil
 	}
-	_, err := c.store.Undo(c.ctx, c.held, idempotency.Undone{Clean: clean > 0, CleanTo: clean, Pause: pause, Last: clean})
+	_, err := c.store.Release(c.ctx, c.held, clean, pause)
 	if err != nil {
 		c.obs.log.WarnContext(c.ctx, "lease not given back, it runs out by itself", "requestId", string(c.held.RequestID),
 			"error", err.Error())

@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/consumer/stream"
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers"
 	"refundworker/schemas"
 )
@@ -23,8 +25,9 @@ const inboxBucket = "refund-inbox"
 
 // Inbox takes in what providers report by HTTP: it implements providers.Inbox on the worker's streams.
 type Inbox struct {
-	sender *sender
-	store  *idempotency.Store
+	sender  *sender
+	store   *idempotency.Store
+	journal *stream.Journal
 
 	mu sync.Mutex
 	kv jetstream.KeyValue
@@ -34,7 +37,7 @@ var _ providers.Inbox = (*Inbox)(nil)
 
 // Inbox returns the worker's inbox; Config.Inbox must be set. It answers once the worker is set up and ready, and with
 // errors before.
-func (w *Worker) Inbox() *Inbox { return &Inbox{sender: w.sender, store: w.store} }
+func (w *Worker) Inbox() *Inbox { return &Inbox{sender: w.sender, store: w.store, journal: w.journal} }
 
 func (i *Inbox) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	i.mu.Lock()
@@ -191,14 +194,26 @@ func (t *topology) ensureInbox(ctx context.Context) ([]Difference, error) {
 func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.KnownRefund, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	r, _, err := i.store.Look(ctx, id)
+	if reason := i.store.Gate().Reason(); reason != idempotency.Ready {
+		return providers.KnownRefund{}, fmt.Errorf("look at %s: %w: %s", id, idempotency.ErrNotReady, reason)
+	}
+	chain, err := i.journal.Chain(ctx, id)
 	if err != nil {
 		return providers.KnownRefund{}, err
 	}
-	known := providers.KnownRefund{Known: r.Last > 0 || r.Fingerprint != schemas.Fingerprint{}, Amount: r.Amount,
-		Reversed: schemas.Money{Micros: r.Reversed, Currency: r.Amount.Currency}}
-	if r.State.Settled() {
-		known.Outcome = r.State.Kind()
+	refund := ledger.Fold(chain, 0)
+	if refund.First == nil {
+		return providers.KnownRefund{}, nil
+	}
+	known := providers.KnownRefund{Known: true}
+	if amount := refund.First.Amount; amount != nil {
+		known.Amount, known.Reversed.Currency = *amount, amount.Currency
+	}
+	if n := len(refund.Reversals); n > 0 {
+		known.Reversed = refund.Reversals[n-1].Total
+	}
+	if refund.Outcome != nil {
+		known.Outcome = refund.Outcome.Kind
 	}
 	return known, nil
 }

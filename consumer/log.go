@@ -57,6 +57,10 @@ func (l log) Head(id schemas.RequestID) (ledger.Entry, error) {
 // Chain is part of refund.Log.
 func (l log) Chain(id schemas.RequestID) ([]ledger.Entry, error) {
 	chain, err := l.journal.Chain(l.ctx, id)
+	if len(chain) > 0 && !l.resumed {
+		l.resumed = true
+		l.obs.resume(l.ctx, chain[0].Trace)
+	}
 	return chain, noAnswer(err)
 }
 

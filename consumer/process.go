@@ -65,6 +65,8 @@ type delivery struct {
 	command   schemas.Command
 	// trace is what events of this delivery carry on.
 	trace nats.Header
+	// resumed is set once the delivery is linked to the refund's first.
+	resumed bool
 	// hadTurn is told once the delivery has had its turn, or got none.
 	hadTurn func()
 	// answer is what the claim said, and attempt the number of the last attempt journalled by this delivery.

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
-// Answer says what a claim found. FRESH, RETRY, DOUBT and PENDING come with the lease.
+// Answer says what a claim found. From PARKED on, and with BEHIND, it comes with the lease. What is to be done is for the
+// journal to say: these names tell an operator what there was to do.
 type Answer string
 
 // Answers, in the order in which they are tried.
@@ -27,14 +29,14 @@ const (
 	Conflict Answer = "CONFLICT"
 	// Settled: an outcome is there.
 	Settled Answer = "SETTLED"
-	// Busy: another claim's lease runs, until Until.
+	// Busy: another claim's lease runs, or a pause, until Until.
 	Busy Answer = "BUSY"
-	// Parked: a person must decide; Until says when to journal it again.
+	// Parked: a person must decide.
 	Parked Answer = "PARKED"
+	// Wait: deferred.
+	Wait Answer = "WAIT"
 	// Pending: acknowledged, the provider's result is due.
 	Pending Answer = "PENDING"
-	// Wait: deferred, not before Until.
-	Wait Answer = "WAIT"
 	// Doubt: some journalled attempt may have moved money.
 	Doubt Answer = "DOUBT"
 	// Retry: attempts were journalled and each surely did nothing.
@@ -44,7 +46,7 @@ const (
 )
 
 // Answers lists every answer.
-var Answers = []Answer{NotReady, Behind, Conflict, Settled, Busy, Parked, Pending, Wait, Doubt, Retry, Fresh}
+var Answers = []Answer{NotReady, Behind, Conflict, Settled, Busy, Parked, Wait, Pending, Doubt, Retry, Fresh}
 
 // unjournalledTTL is how long the record of a claim stays under which nothing is ever journalled. It keeps
 // the fingerprint for duplicates and is far longer than any lease, lag and fence window together.
@@ -56,10 +58,7 @@ type Claim struct {
 	Answer    Answer
 	// Token proves the lease; each claim mints its own.
 	Token string
-	// Attempt is the number to use for the next attempt, as the record stood when the claim was answered.
-	// It is never read again: that is what lets the journal stop the second of two workers.
-	Attempt int
-	// Until is the lease's end, or what a busy, parked or waiting refund waits for, in Redis's time.
+	// Until is the lease's end, or that of what keeps the refund busy, in Redis's time.
 	Until time.Time
 	// Answered is when the answer came, on this process's clock: Redis's time is counted on from here.
 	Answered time.Time
@@ -68,20 +67,17 @@ type Claim struct {
 	Pos       uint64
 	// Deadline is the end of the lease on this process's monotonic clock, counted from before the claim was sent.
 	Deadline time.Time
-	// Record is what the journal says about the refund, as far as it was applied.
-	Record Record
-	// Told is the sequence, ahead of Pos, at which the last owner said that it journalled the refund's last event; 0 when
-	// there is none. Whoever relies on it looks whether that event is there: the owner may have written to a stream that was
-	// replaced since.
-	Told uint64
-	// CleanTo is the sequence up to which every intent surely did nothing, as an owner has said; 0 when none has.
-	CleanTo uint64
+	// Head is the sequence of the refund's last event that is known here; 0 when there is none.
+	Head uint64
+	// Clean is the sequence up to which every attempt surely did nothing, as its owners have said; 0 when none has. What the
+	// journal says of it is not counted in.
+	Clean uint64
 }
 
 // Held reports whether the claim took the lease.
 func (c Claim) Held() bool {
 	switch c.Answer {
-	case Fresh, Retry, Doubt, Pending, Behind:
+	case Fresh, Retry, Doubt, Pending, Parked, Wait, Behind:
 		return true
 	}
 	return false
@@ -111,14 +107,14 @@ func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fing
 	if !s.gate.clockAgrees(claim.RedisTime) {
 		// The lease, if one was taken, was measured by a clock that cannot be trusted: it is given back.
 		claim.Answer = NotReady
-		_, err = s.Abandon(ctx, claim)
+		_, err = s.Release(ctx, claim, 0, 0)
 	}
 	return claim, err
 }
 
 func (c *Claim) read(reply any) error {
 	values, ok := reply.([]any)
-	if !ok || len(values) < 5 {
+	if !ok || len(values) != 6 {
 		return errors.New("the claim script's reply cannot be read")
 	}
 	name, _ := values[0].(string)
@@ -128,51 +124,19 @@ func (c *Claim) read(reply any) error {
 	if number(2) > 0 {
 		c.Pos = uint64(number(2))
 	}
-	c.Attempt = int(number(3))
-	if number(4) > 0 {
-		c.Until = time.UnixMilli(number(4)).UTC()
+	if number(3) > 0 {
+		c.Until = time.UnixMilli(number(3)).UTC()
 	}
-	if n := 5 + len(recordFields); len(values) == n+2 {
-		c.Record = readRecord(values[5:n])
-		told, _ := values[n].(string)
-		c.Told, _ = strconv.ParseUint(told, 10, 64)
-		clean, _ := values[n+1].(string)
-		c.CleanTo, _ = strconv.ParseUint(clean, 10, 64)
-	}
+	c.Head, c.Clean = uint64(number(4)), uint64(number(5))
 	return nil
 }
 
-// Abandon gives the lease back when nothing was journalled under the claim. It changes nothing else. It
+// Release gives the lease back. Clean, unless it is 0, is the sequence up to which every attempt surely did nothing. Until
+// pause has passed, claims of a refund that is not in doubt answer BUSY, so that duplicates do not cut a backoff short. It
 // reports false when the lease was not this claim's any more.
-func (s *Store) Abandon(ctx context.Context, c Claim) (bool, error) {
-	return s.release(ctx, c, 0, Undone{})
-}
-
-// Undo gives the lease back after the attempt was journalled and surely did nothing. With clean set, every
-// attempt up to the claim's own counts as having done nothing: true only when the claim was FRESH or RETRY,
-// or when what was in doubt before has been looked up conclusively under this very claim. Until pause has
-// passed, claims of a refund that is not in doubt answer WAIT, so that duplicates do not cut a backoff short. Last
-// is the sequence of the attempt's event, for the next claim to be told until the projection has passed it.
-func (s *Store) Undo(ctx context.Context, c Claim, u Undone) (bool, error) {
-	if u.Clean {
-		return s.release(ctx, c, c.Attempt, u)
-	}
-	return s.release(ctx, c, 0, u)
-}
-
-// Undone says what an undone attempt leaves behind.
-type Undone struct {
-	Clean bool
-	Pause time.Duration
-	Last  uint64
-	// CleanTo is the sequence up to which every intent surely did nothing; 0 says nothing about any.
-	CleanTo uint64
-}
-
-func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, u Undone) (bool, error) {
+func (s *Store) Release(ctx context.Context, c Claim, clean uint64, pause time.Duration) (bool, error) {
 	key, _ := s.recordKey(c.RequestID)
-	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, cleanUpTo, u.Pause.Milliseconds(),
-		u.Last, u.CleanTo)
+	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, clean, pause.Milliseconds())
 	if err != nil {
 		return false, fmt.Errorf("release %s: %w", c.RequestID, err)
 	}
@@ -183,34 +147,19 @@ func (s *Store) release(ctx context.Context, c Claim, cleanUpTo int, u Undone) (
 // ErrNotReady says that the projection cannot be trusted now.
 var ErrNotReady = errors.New("the projection is not ready")
 
-// Look is Read for whoever decides by what it returns: it answers ErrNotReady when a claim would be answered NOT_READY.
-func (s *Store) Look(ctx context.Context, id schemas.RequestID) (Record, uint64, error) {
-	if reason := s.gate.Reason(); reason != Ready {
-		return Record{}, 0, fmt.Errorf("look at %s: %w: %s", id, ErrNotReady, reason)
-	}
-	record, pos, err := s.Read(ctx, id)
-	if err != nil {
-		return Record{}, 0, err
-	}
-	if pos < s.gate.floorOf(s.partition(string(id))) {
-		return Record{}, 0, fmt.Errorf("look at %s: %w: %s", id, ErrNotReady, ProjectionBehind)
-	}
-	return record, pos, nil
-}
-
 // Read returns what the projection knows about a refund, and the position it was read at, whether or not that can be
 // trusted. It takes no lease.
-func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64, error) {
+func (s *Store) Read(ctx context.Context, id schemas.RequestID) (ledger.Record, uint64, error) {
 	key, partition := s.recordKey(id)
 	pipe := s.rdb.Pipeline()
 	pos := pipe.HGet(ctx, s.posKey(partition), posSeq)
 	values := pipe.HMGet(ctx, key, recordFields...)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return Record{}, 0, fmt.Errorf("read %s: %w", id, err)
+		return ledger.Record{}, 0, fmt.Errorf("read %s: %w", id, err)
 	}
 	at, err := pos.Uint64()
 	if err != nil {
-		return Record{}, 0, fmt.Errorf("read %s: %w", id, err)
+		return ledger.Record{}, 0, fmt.Errorf("read %s: %w", id, err)
 	}
 	return readRecord(values.Val()), at, nil
 }
@@ -219,7 +168,7 @@ func (s *Store) Read(ctx context.Context, id schemas.RequestID) (Record, uint64,
 // proven to have done nothing. One that is being made is not in doubt yet.
 func (s *Store) IsInDoubt(ctx context.Context, id schemas.RequestID) (bool, error) {
 	key, _ := s.recordKey(id)
-	values, err := s.rdb.HMGet(ctx, key, append(slices.Clone(recordFields), fieldCleanTo, fieldLease)...).Result()
+	values, err := s.rdb.HMGet(ctx, key, append(slices.Clone(recordFields), fieldLease, fieldUndone)...).Result()
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", id, err)
 	}
@@ -228,15 +177,10 @@ func (s *Store) IsInDoubt(ctx context.Context, id schemas.RequestID) (bool, erro
 		n, _ := strconv.ParseInt(text, 10, 64)
 		return n
 	}
+	lease, undone := number(values[len(recordFields)]), number(values[len(recordFields)+1])
 	record := readRecord(values)
-	cleanTo, lease := number(values[len(recordFields)]), number(values[len(recordFields)+1])
-	switch record.State {
-	case StateDispatched:
-		return record.Last > uint64(cleanTo) && lease < time.Now().UnixMilli(), nil
-	case StateParked:
-		return record.Last > uint64(cleanTo), nil
-	}
-	return false, nil
+	record.Clean = max(record.Clean, uint64(undone))
+	return record.InDoubt() && (record.State == schemas.KindParked || lease < time.Now().UnixMilli()), nil
 }
 
 func newToken() string {

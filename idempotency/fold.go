@@ -18,13 +18,12 @@ type change struct {
 	key       string
 	of        subject
 	touched   bool
-	ended     time.Time // when what may let the key go occurred
+	// member names a refund among the open ones.
+	member string
 
-	record   Record
-	lease    []any // steps, flattened: "L" token until, or "E" token
-	steps    int
-	payment  payment
-	velocity velocity
+	record   ledger.Record
+	payment  ledger.Payment
+	velocity ledger.Velocity
 }
 
 // subject says what a key is about.
@@ -83,7 +82,7 @@ func (s *Store) fold(ctx context.Context, left []position, entries []ledger.Entr
 			continue
 		}
 		b.add(aRefund, e)
-		if touchesPayment(e) {
+		if ledger.Touches(e) {
 			b.add(aPayment, e)
 		}
 	}
@@ -106,7 +105,7 @@ func isPaced(e ledger.Entry) bool {
 	if e.Event.Kind == schemas.KindStopped || e.Event.Kind == schemas.KindStarted {
 		return true
 	}
-	return e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Velocity != nil && touchesPayment(e)
+	return e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Velocity != nil && ledger.Touches(e)
 }
 
 // keyOf names what an event changes of a subject.
@@ -124,6 +123,9 @@ func (b *batch) add(of subject, e ledger.Entry) {
 	key, partition := b.store.keyOf(of, e)
 	if b.changes[key] == nil {
 		c := &change{partition: partition, key: key, of: of}
+		if of == aRefund {
+			c.member = openMember(e.Event.Provider, e.Event.RequestID)
+		}
 		b.changes[key] = c
 		b.order = append(b.order, c)
 	}
@@ -155,28 +157,24 @@ func (b *batch) read(ctx context.Context) error {
 func (b *batch) apply(e ledger.Entry) {
 	if e.Event.RequestID == "" {
 		if c := b.change(aProvider, e); c != nil {
-			c.velocity.heard(e)
+			c.velocity.Hear(e)
 			c.touched = true
 		}
 		return
 	}
-	// An intent after the refund's own outcome, for one, must hold nothing: no outcome would end it.
-	refund := b.change(aRefund, e)
-	if b.applyRecord(refund, e) && touchesPayment(e) {
-		b.applyPayment(refund, e)
-	}
-}
-
-func (b *batch) applyPayment(refund *change, e ledger.Entry) {
-	c := b.change(aPayment, e)
-	next, touched := c.payment.apply(e, func() bool { return !isPaced(e) || b.admit(e) })
-	if !touched {
+	refund, retain := b.change(aRefund, e), b.store.cfg.Retain
+	record, legal := refund.record.Apply(e, retain)
+	if !legal { // an intent after the refund's own outcome, for one, must hold nothing: no outcome would end it
+		b.ignored++
 		return
 	}
-	c.payment, c.touched, c.ended = next, true, e.Event.OccurredAt
-	asked := e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Kind != ledger.NoHold
-	if asked && !next.holds(e.Event.RequestID) {
-		refund.record.Denied++
+	refund.record, refund.touched = record, true
+	if !ledger.Touches(e) {
+		return
+	}
+	c := b.change(aPayment, e)
+	if payment, touched := c.payment.Apply(e, retain, func() bool { return !isPaced(e) || b.admit(e) }); touched {
+		c.payment, c.touched = payment, true
 	}
 }
 
@@ -184,34 +182,7 @@ func (b *batch) applyPayment(refund *change, e ledger.Entry) {
 func (b *batch) admit(e ledger.Entry) bool {
 	c := b.change(aProvider, e)
 	c.touched = true
-	return c.velocity.admit(e)
-}
-
-// applyRecord reports whether the event is legal for its refund.
-func (b *batch) applyRecord(c *change, e ledger.Entry) bool {
-	next, legal := c.record.Apply(e)
-	if !legal {
-		b.ignored++
-		return false
-	}
-	c.record, c.touched = next, true
-	if e.Event.Kind.Outcome() {
-		c.ended = e.Event.OccurredAt
-	}
-	if e.Owner == "" {
-		return true
-	}
-	switch e.Event.Kind {
-	case schemas.KindDispatched:
-		if e.Event.LeaseUntil != nil {
-			c.lease = append(c.lease, "L", e.Owner, e.Event.LeaseUntil.UnixMilli())
-			c.steps++
-		}
-	case schemas.KindDeferred, schemas.KindAcknowledged, schemas.KindParked:
-		c.lease = append(c.lease, "E", e.Owner)
-		c.steps++
-	}
-	return true
+	return c.velocity.Admit(e)
 }
 
 // write stores what each partition's records became, and moves every partition's position, also idle ones'.
@@ -224,7 +195,7 @@ func (b *batch) write(where func(partition int) string, to position) ([]position
 		if to.Seq <= left.Seq && !left.missing() {
 			continue
 		}
-		call := &scriptCall{script: applyScript, keys: []string{b.store.posKey(p), where(p)}, done: make(chan struct{})}
+		call := &scriptCall{script: applyScript, keys: []string{b.store.posKey(p), where(p), b.store.openKey(p)}, done: make(chan struct{})}
 		call.args = append(call.args, left.expected(), left.ID, to.Seq, to.ID, to.Created, b.store.mayEvict())
 		for _, c := range b.order {
 			if c.partition == p && c.touched {
@@ -249,33 +220,42 @@ func (b *batch) write(where func(partition int) string, to position) ([]position
 	return moved, nil
 }
 
+// arguments lists what the script takes of the change.
 func (c *change) arguments(args []any, retain time.Duration) []any {
-	var fields []any
-	settled, clean := false, 0
+	var pairs []any
+	var until time.Time
+	var begun any = ""
 	switch c.of {
 	case aRefund:
-		fields, settled, clean = c.record.fields(), c.record.State.Settled(), c.record.Clean
+		pairs = recordPairs(c.record)
+		if c.record.Settled() {
+			until = c.record.Since.Add(retain)
+		} else {
+			begun = c.record.Begun.UnixMilli()
+		}
 	case aPayment:
-		fields, settled = []any{paymentField, c.payment.text()}, len(c.payment.Holds) == 0
+		pairs, until = []any{paymentField, paymentText(c.payment)}, c.payment.Until(retain)
 	case aProvider:
-		fields = []any{velocityField, c.velocity.text()}
+		pairs = []any{velocityField, velocityText(c.velocity)}
 	}
-	args = append(args, len(fields)/2)
-	args = append(args, fields...)
-	args = append(args, clean, expiry(settled, c.ended, retain), c.steps)
-	return append(args, c.lease...)
+	args = append(args, len(pairs)/2)
+	args = append(args, pairs...)
+	return append(args, expiry(until), c.member, begun)
 }
 
-// expiry is when a key goes: never while it is open. A reversal leaves the settled record's own expiry to be
-// counted from now, which only keeps it longer.
-func expiry(settled bool, ended time.Time, retain time.Duration) string {
-	if !settled {
+// expirySlack is how much longer a key stays than what it says counts, and at least from when it was written: what counts
+// is told by the events' own times, and a rebuild of an old journal takes less than this.
+const expirySlack = 24 * time.Hour
+
+// expiry is when a key goes: never for the zero time.
+func expiry(until time.Time) string {
+	if until.IsZero() {
 		return "0"
 	}
-	if ended.IsZero() {
-		ended = time.Now()
+	if now := time.Now(); until.Before(now) {
+		until = now
 	}
-	return strconv.FormatInt(ended.Add(retain).UnixMilli(), 10)
+	return strconv.FormatInt(until.Add(expirySlack).UnixMilli(), 10)
 }
 
 // expected is the sequence as the script compares it; empty when there must be no position.

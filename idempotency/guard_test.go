@@ -137,13 +137,14 @@ func TestWhatBecomesOfAHold(t *testing.T) {
 	})
 }
 
-// The first command that names what was captured binds it, whether or not it is granted anything. Who names another
-// amount is told so, and gets nothing.
+// The first granted command that names what was captured binds it. Who names another amount is told so, and gets nothing.
+// What is not granted binds nobody: a refund of more than it says was captured could shut out every other one.
 func TestFirstCapturedAmountBinds(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
 		p := of("4922", 30)
 		j.add(event("unnamed", schemas.KindDispatched, attempt(1), p))
-		j.add(event("first", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ledger.NoHold)))
+		j.add(event("refused", schemas.KindDispatched, attempt(1), p, names(hkd(20)), asks(ledger.ShareHold)))
+		j.add(event("first", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ledger.ShareHold)))
 		j.add(event("other", schemas.KindDispatched, attempt(1), p, names(hkd(90)), asks(ledger.ShareHold)))
 		j.add(event("same", schemas.KindDispatched, attempt(1), p, names(hkd(100)), asks(ledger.ShareHold)))
 	}, func(t *testing.T, s *system) {
@@ -151,7 +152,7 @@ func TestFirstCapturedAmountBinds(t *testing.T) {
 		if got, known := look.Captured(); !known || got != *hkd(100) {
 			t.Errorf("captured is %v, %t; want 100", got, known)
 		}
-		for id, want := range map[schemas.RequestID]bool{"unnamed": true, "first": false, "other": false, "same": true} {
+		for id, want := range map[schemas.RequestID]bool{"unnamed": true, "refused": false, "first": true, "other": false, "same": true} {
 			if got := look.Holds(id); got != want {
 				t.Errorf("%s holds: %t, want %t", id, got, want)
 			}
@@ -193,31 +194,17 @@ func TestSharesFitToTheSmallestUnit(t *testing.T) {
 	})
 }
 
-// An intent that asks for nothing is called at once: it takes its share, even one that does not fit. One that no call
-// follows takes none.
+// An intent that asks for nothing is called at once: it takes its share, even one that does not fit.
 func TestIntentsThatDoNotAsk(t *testing.T) {
 	guarded(t, func(j *memoryJournal) {
 		j.add(event("a", schemas.KindDispatched, attempt(1), of("unasked", 60)))
 		j.add(event("b", schemas.KindDispatched, attempt(1), of("unasked", 50), names(hkd(100)), asks(ledger.ShareHold)))
 		j.add(event("c", schemas.KindDispatched, attempt(1), of("unasked", 70)))
-		j.add(event("d", schemas.KindDispatched, attempt(1), of("no call", 60), names(hkd(100)), asks(ledger.NoHold)))
-		j.add(event("e", schemas.KindDispatched, attempt(1), of("no call", 50), names(hkd(100)), asks(ledger.ShareHold)))
-		j.add(event("e", schemas.KindDispatched, attempt(2), of("no call", 50), names(hkd(100)), asks(ledger.NoHold)))
 	}, func(t *testing.T, s *system) {
-		unasked, noCall := s.look("unasked"), s.look("no call")
+		unasked := s.look("unasked")
 		if !unasked.Holds("a") || unasked.Holds("b") || !unasked.Holds("c") {
 			t.Errorf("beside an unasked share: %t, %t, %t; want the unasked ones to hold", unasked.Holds("a"), unasked.Holds("b"),
 				unasked.Holds("c"))
-		}
-		if noCall.Holds("d") || !noCall.Holds("e") {
-			t.Errorf("beside an intent that no call follows: %t, %t; want the other to hold, also after such an intent of its own",
-				noCall.Holds("d"), noCall.Holds("e"))
-		}
-		if r, _, err := s.store.Read(t.Context(), "b"); err != nil || r.Denied != 1 {
-			t.Errorf("b was denied %d times, %v; want once", r.Denied, err)
-		}
-		if r, _, err := s.store.Read(t.Context(), "d"); err != nil || r.Denied != 0 {
-			t.Errorf("d was denied %d times, %v; want never: it asked for nothing", r.Denied, err)
 		}
 	})
 }

@@ -26,8 +26,7 @@ type history struct {
 	mu         sync.Mutex
 	operations []porcupine.Operation
 	pending    []unanswered
-	ids        map[string]bool
-	parks      int
+	events     int // how many were journalled
 	// owned is set once an answer showed that the requestId belongs to the right content.
 	owned bool
 }
@@ -93,28 +92,17 @@ func during(input any, w window) any {
 	return input
 }
 
-// publish journals an event, unless its id is taken: that is the journal's fence.
-func (h *history) publish(e ledger.Entry) (uint64, bool) {
+// publish journals an event and returns its sequence.
+func (h *history) publish(e ledger.Entry) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e.Event.Kind == schemas.KindParked {
-		h.parks++
-		e.Event.N = h.parks
-	}
-	if e.Event.Kind == schemas.KindResumed {
-		e.Event.N = h.parks
-	}
-	e.ID = e.Event.ID()
-	if h.ids[e.ID] {
-		return 0, false
-	}
-	n := len(h.ids)
-	h.ids[e.ID] = true
+	e.ID = fmt.Sprintf("%s:%d", h.id, h.events)
 	op := porcupine.Operation{Call: h.clock()}
 	e.Seq = h.journal.add(e)
-	op.Input = applying{n: n, entry: e}
+	op.Input = applying{n: h.events, entry: e}
 	h.operations = append(h.operations, op)
-	return e.Seq, true
+	h.events++
+	return e.Seq
 }
 
 // complete gives operations without an end theirs: events when the projection was seen past them, and what never got
@@ -198,14 +186,14 @@ func describe(input, output any) string {
 	switch in := input.(type) {
 	case applying:
 		e := in.entry.Event
-		return fmt.Sprintf("event %d: %s, attempt %d, owner %q", in.entry.Seq, e.Kind, e.Attempt, in.entry.Owner)
+		return fmt.Sprintf("event %d: %s, owner %q", in.entry.Seq, e.Kind, in.entry.Owner)
 	case claiming:
 		c, answered := output.(Claim)
 		if !answered {
 			return fmt.Sprintf("claim %s for %d ms: ?", in.token, in.lease)
 		}
-		return fmt.Sprintf("claim %s for %d ms: %s at %d until %d, attempt %d, %+v", in.token, in.lease, c.Answer,
-			c.RedisTime.UnixMilli(), c.Until.UnixMilli(), c.Attempt, c.Record)
+		return fmt.Sprintf("claim %s for %d ms: %s at %d until %d, head %d, clean %d", in.token, in.lease, c.Answer,
+			c.RedisTime.UnixMilli(), c.Until.UnixMilli(), c.Head, c.Clean)
 	}
 	return fmt.Sprintf("%+v: %v", input, output)
 }

@@ -15,11 +15,11 @@ type register struct {
 	now         int64 // Redis's clock shows at least this
 	fingerprint schemas.Fingerprint
 
-	state                      State
-	attempts, clean, deferrals int
-	due                        int64
-	last, noted                uint64 // the last event applied, and the last one that an owner told of
-	applied                    int    // how many of the refund's events are applied
+	// state is what the last event led to, intent the sequence of the last attempt, clean what is known to have done nothing.
+	state               schemas.Kind
+	intent, clean, last uint64
+	undone              uint64 // up to which attempts did nothing, as owners have said
+	applied             int    // how many of the refund's events are applied
 
 	owner string
 	lease span
@@ -55,13 +55,12 @@ type claiming struct {
 	lease       int64
 }
 
-// releasing is abandon or undo. Its output is what it reported, or nil.
+// releasing is a release. Its output is what it reported, or nil.
 type releasing struct {
 	window
 	token string
-	clean int // attempts up to this one surely did nothing; 0 says nothing
+	clean uint64 // attempts up to this sequence surely did nothing; 0 says nothing
 	pause int64
-	last  uint64
 }
 
 // applying is the projection of one event: the n-th of its refund. It has no output.
@@ -70,7 +69,7 @@ type applying struct {
 	entry ledger.Entry
 }
 
-// reading is Store.Read. Its output is a Record.
+// reading is Store.Read. Its output is a ledger.Record.
 type reading struct{}
 
 // step lists what the register may be after an operation with this output; nothing when it cannot have it.
@@ -97,23 +96,15 @@ func (r register) step(input, output any) []register {
 	case applying:
 		return r.apply(in)
 	case reading:
-		if r.shows(output.(Record), r.last) {
+		if seen := output.(ledger.Record); seen.Fingerprint == r.fingerprint && seen.State == r.state && seen.Intent == r.intent &&
+			seen.Clean == r.clean && seen.Last == r.last {
 			return []register{r}
 		}
 	}
 	return nil
 }
 
-func (r register) inDoubt() bool { return r.attempts > r.clean }
-
-func (r register) shows(seen Record, last uint64) bool {
-	due := int64(0)
-	if !seen.Due.IsZero() {
-		due = seen.Due.UnixMilli()
-	}
-	return seen.Fingerprint == r.fingerprint && seen.State == r.state && seen.Attempts == r.attempts &&
-		seen.Clean == r.clean && seen.Deferrals == r.deferrals && due == r.due && seen.Last == last
-}
+func (r register) inDoubt() bool { return r.intent > max(r.clean, r.undone) }
 
 // claimed judges an answer, row by row of the table of answers.
 func (r register) claimed(in claiming, c Claim) []register {
@@ -121,78 +112,62 @@ func (r register) claimed(in claiming, c Claim) []register {
 	if !c.Until.IsZero() {
 		until = c.Until.UnixMilli()
 	}
-	if t < r.now || !span(in.window).has(t) || c.Attempt != max(r.attempts, r.clean)+1 ||
-		!r.shows(c.Record, r.last) || c.Told != r.toldAt(c.Pos) {
+	if t < r.now || !span(in.window).has(t) || c.Head != max(r.last, r.undone) || c.Clean != r.undone {
 		return nil
 	}
 	r.now = t
-	if c.Answer == Busy {
-		if r.owner == "" || r.owner == in.token || !r.lease.has(until) || until <= t {
-			return nil
-		}
-		r.lease = at(until)
-	}
-	var want Answer
 	switch {
 	case r.fingerprint != schemas.Fingerprint{} && r.fingerprint != in.fingerprint:
-		want = Conflict
-	case r.state.Settled():
-		want = Settled
+		return r.when(c.Answer == Conflict)
+	case r.state.Outcome():
+		return r.when(c.Answer == Settled)
 	case c.Answer == Busy:
-		want = Busy
-	case r.owner != "" && r.owner != in.token && !r.lease.endedBy(t):
+		return r.busy(in, until)
+	case r.owner != "" && r.owner != in.token && !r.lease.endedBy(t), !r.inDoubt() && !r.pause.endedBy(t):
 		return nil
-	default:
-		want = r.unowned(in, c.Answer, until)
 	}
-	if c.Answer != want {
+	want := r.held()
+	r.fingerprint, r.owner, r.lease = in.fingerprint, in.token, at(t+in.lease)
+	return r.when(c.Answer == want && until == t+in.lease)
+}
+
+// when is the register when an answer is the right one.
+func (r register) when(right bool) []register {
+	if !right {
 		return nil
 	}
 	return []register{r}
 }
 
-// toldAt is what a claim at a position is told of the last owner's event.
-func (r register) toldAt(pos uint64) uint64 {
-	if r.noted > pos { // not applied yet
-		return r.noted
+// busy is what may be when a claim is told to wait: for a lease, or for a pause once no lease is in the way.
+func (r register) busy(in claiming, until int64) (out []register) {
+	if until <= r.now {
+		return nil
 	}
-	return 0
-}
-
-// unowned is what a claim is told when no lease is in its way, and what comes of it.
-func (r *register) unowned(in claiming, answer Answer, until int64) Answer {
-	switch {
-	case r.state == StateParked:
-		return when(until == r.due, Parked)
-	case r.state == StateDeferred && r.due > r.now:
-		return when(until == r.due, Wait)
-	case answer == Wait:
-		possible := !r.inDoubt() && r.pause.has(until) && until > r.now
-		r.pause = at(until)
-		return when(possible, Wait)
-	case !r.inDoubt() && !r.pause.endedBy(r.now):
-		return ""
+	others := r.owner != "" && r.owner != in.token
+	if leased := r; others && r.lease.has(until) {
+		leased.lease = at(until)
+		out = append(out, leased)
 	}
-	r.fingerprint, r.owner, r.lease = in.fingerprint, in.token, at(r.now+in.lease)
-	return when(until == r.now+in.lease, r.held())
-}
-
-// when is the answer, or none when something else about it is not so.
-func when(so bool, answer Answer) Answer {
-	if so {
-		return answer
+	if paused := r; !r.inDoubt() && r.pause.has(until) && (!others || paused.lease.endedBy(r.now)) {
+		paused.pause = at(until)
+		out = append(out, paused)
 	}
-	return ""
+	return out
 }
 
 // held is what a claim is told that gets the lease.
 func (r register) held() Answer {
 	switch {
-	case r.state == StateAcknowledged:
+	case r.state == schemas.KindParked:
+		return Parked
+	case r.state == schemas.KindDeferred:
+		return Wait
+	case r.state == schemas.KindAcknowledged:
 		return Pending
 	case r.inDoubt():
 		return Doubt
-	case r.attempts > 0 || r.clean > 0:
+	case r.last > 0 || r.undone > 0:
 		return Retry
 	}
 	return Fresh
@@ -202,15 +177,12 @@ func (r register) held() Answer {
 func (r register) maybeClaimed(in claiming) []register {
 	out := []register{r}
 	conflict := r.fingerprint != schemas.Fingerprint{} && r.fingerprint != in.fingerprint
-	if conflict || r.state.Settled() || r.state == StateParked {
+	if conflict || r.state.Outcome() {
 		return out
 	}
 	t := max(r.now, in.from)
 	if r.owner != "" && r.owner != in.token {
 		t = max(t, r.lease.from)
-	}
-	if r.state == StateDeferred {
-		t = max(t, r.due)
 	}
 	if !r.inDoubt() {
 		t = max(t, r.pause.from)
@@ -240,14 +212,12 @@ func (r register) givenBack(in releasing) []register {
 		return nil
 	}
 	r.now = t
-	r.clean = max(r.clean, in.clean)
+	r.undone = max(r.undone, in.clean)
 	if in.pause > 0 {
 		r.pause = span{t + in.pause, latest + in.pause}
 	}
-	if in.last > 0 {
-		r.noted = in.last
-	}
-	r.disown(in.token)
+	r.owner, r.lease = "", span{}
+	r.released += in.token + " "
 	return []register{r}
 }
 
@@ -267,11 +237,6 @@ func (r register) kept(in releasing) []register {
 	return []register{r}
 }
 
-func (r *register) disown(token string) {
-	r.owner, r.lease = "", span{}
-	r.released += token + " "
-}
-
 // apply projects an event. The events of one refund come in the order of the journal.
 func (r register) apply(in applying) []register {
 	if in.n != r.applied {
@@ -279,51 +244,18 @@ func (r register) apply(in applying) []register {
 	}
 	r.applied++
 	e := in.entry.Event
-	if r.state.Settled() || e.Kind == schemas.KindResumed && r.state != StateParked {
+	if r.state.Outcome() {
 		return []register{r}
 	}
-	r.last, r.fingerprint = in.entry.Seq, fingerprintOf(e.RequestID)
+	r.state, r.last, r.fingerprint = e.Kind, in.entry.Seq, fingerprintOf(e.RequestID)
 	switch e.Kind {
 	case schemas.KindDispatched:
-		return r.dispatch(in.entry)
-	case schemas.KindDeferred:
-		r.state, r.due = StateDeferred, e.NotBefore.UnixMilli()
-		r.attempts, r.clean, r.deferrals = max(r.attempts, e.Attempt), max(r.clean, e.Attempt), r.deferrals+1
-	case schemas.KindAcknowledged:
-		r.state, r.due = StateAcknowledged, 0
-	case schemas.KindParked:
-		r.state, r.due = StateParked, e.OccurredAt.Add(ParkedAgain).UnixMilli()
-	case schemas.KindResumed:
-		r.state, r.due, r.clean = StateResumed, 0, r.attempts
-		return []register{r}
-	default:
-		settled := register{now: r.now, fingerprint: r.fingerprint, state: stateAfter[e.Kind], attempts: r.attempts,
-			clean: r.clean, deferrals: r.deferrals, last: r.last, applied: r.applied}
-		return []register{settled}
+		r.intent = r.last
+	case schemas.KindDeferred, schemas.KindResumed:
+		r.clean = r.last
 	}
-	if r.owner != "" && r.owner == in.entry.Owner {
-		r.disown(in.entry.Owner)
+	if e.Kind.Outcome() { // what belongs to claims goes
+		r.owner, r.lease, r.pause, r.released, r.intent, r.clean, r.undone = "", span{}, span{}, "", 0, 0, 0
 	}
 	return []register{r}
-}
-
-// dispatch counts an attempt, and makes the lease last as long as its claim's: unless that very claim has released
-// since. Only the latest release is remembered for sure; an earlier one's lease may come back and cost a wait.
-func (r register) dispatch(intent ledger.Entry) []register {
-	r.attempts = max(r.attempts, intent.Event.Attempt)
-	if r.state != StateParked && r.state != StateAcknowledged {
-		r.state, r.due = StateDispatched, 0
-	}
-	if r.lastReleased(intent.Owner) {
-		return []register{r}
-	}
-	until, leased := intent.Event.LeaseUntil.UnixMilli(), r
-	if leased.owner == "" {
-		leased.owner = intent.Owner
-	}
-	leased.lease = span{max(r.lease.from, until), max(r.lease.to, until)}
-	if strings.Contains(r.released, intent.Owner+" ") {
-		return []register{r, leased}
-	}
-	return []register{leased}
 }

@@ -169,7 +169,7 @@ func (x *exchange) sawAll(last uint64) bool {
 
 // refund lets several clients work on one requestId, and settles it in the end.
 func (x *exchange) refund(i int) {
-	h := &history{id: schemas.RequestID(fmt.Sprintf("ord-%d:r1", i)), journal: x.journal, start: x.start, ids: map[string]bool{}}
+	h := &history{id: schemas.RequestID(fmt.Sprintf("ord-%d:r1", i)), journal: x.journal, start: x.start}
 	x.mu.Lock()
 	x.histories = append(x.histories, h)
 	x.mu.Unlock()
@@ -179,7 +179,7 @@ func (x *exchange) refund(i int) {
 	case 1:
 		h.publish(event(h.id, schemas.KindParked))
 	case 2:
-		h.publish(elsewhere(Claim{RequestID: h.id, Attempt: 1}, 20*time.Millisecond))
+		h.publish(elsewhere(Claim{RequestID: h.id}))
 	}
 	var clients sync.WaitGroup
 	for k := range linearClients {
@@ -198,8 +198,8 @@ func (x *exchange) refund(i int) {
 }
 
 // elsewhere is the intent of a claim that this Redis knows nothing of any more.
-func elsewhere(c Claim, left time.Duration) ledger.Entry {
-	c.Token, c.Until = newToken(), time.Now().Add(left)
+func elsewhere(c Claim) ledger.Entry {
+	c.Token = newToken()
 	return dispatched(c)
 }
 
@@ -243,9 +243,9 @@ func (c *leaseClient) round() {
 	if len(c.before) > 0 && c.chance(30) { // also what is over, never was, or is another's by now
 		old := c.before[c.random.IntN(len(c.before))]
 		if old.Held() && c.chance(40) {
-			c.publish(old, schemas.KindDeferred, attempt(old.Attempt), notBefore(time.Now()))
+			c.publish(old, schemas.KindDeferred)
 		} else {
-			c.release(old, Undone{Clean: c.chance(50)})
+			c.release(old, old.Head*uint64(c.random.IntN(2)), 0)
 		}
 	}
 	if c.chance(15) {
@@ -255,13 +255,13 @@ func (c *leaseClient) round() {
 
 func (c *leaseClient) use(claim Claim) {
 	switch {
-	case claim.Held():
-		c.work(claim)
 	case claim.Answer == Parked && c.chance(60):
 		c.history.publish(event(claim.RequestID, schemas.KindResumed))
+	case claim.Held():
+		c.work(claim)
 	case claim.Answer == Busy && c.chance(20): // a stranger
-		c.release(claim, Undone{Clean: true})
-	case claim.Answer == Busy || claim.Answer == Wait:
+		c.release(claim, claim.Head, 0)
+	case claim.Answer == Busy:
 		if c.chance(60) { // comes again when it may be time
 			time.Sleep(time.Until(claim.Until) + time.Duration(c.random.IntN(4000)-2000)*time.Microsecond)
 		}
@@ -272,43 +272,40 @@ func (c *leaseClient) use(claim Claim) {
 func (c *leaseClient) work(claim Claim) {
 	if c.chance(25) {
 		for range 1 + c.random.IntN(2) {
-			c.release(claim, Undone{})
+			c.release(claim, 0, 0)
 		}
 		return
 	}
 	if c.chance(10) { // too late, unless somebody else was quicker still
 		time.Sleep(time.Until(claim.Until) + c.millis(clockSlack+1, clockSlack+4))
-		c.release(claim, Undone{Clean: true})
+		c.release(claim, claim.Head, 0)
 		return
 	}
 	if c.chance(10) {
-		c.history.publish(elsewhere(claim, c.millis(20, 100)))
+		c.history.publish(elsewhere(claim))
 		return
 	}
-	seq, mine := c.history.publish(dispatched(claim))
-	if !mine {
-		return // the attempt is another's
-	}
+	seq := c.history.publish(dispatched(claim))
 	pause := time.Duration(0)
 	if c.chance(50) {
 		pause = c.millis(2, 40)
 	}
 	switch n := c.random.IntN(100); {
 	case n < 45: // surely nothing moved, or what was in doubt was looked up
-		c.release(claim, Undone{Clean: true, Pause: pause, Last: seq})
+		c.release(claim, seq, pause)
 	case n < 60:
-		c.release(claim, Undone{Pause: pause, Last: seq})
+		c.release(claim, 0, pause)
 	case n < 75:
-		c.publish(claim, schemas.KindDeferred, attempt(claim.Attempt), notBefore(time.Now().Add(c.millis(2, 40))))
+		c.publish(claim, schemas.KindDeferred)
 	case n < 80:
-		c.publish(claim, schemas.KindAcknowledged, attempt(claim.Attempt))
+		c.publish(claim, schemas.KindAcknowledged)
 	case n < 88:
 		c.publish(claim, schemas.KindParked)
 	}
 }
 
-func (c *leaseClient) publish(claim Claim, k schemas.Kind, set ...func(*ledger.Entry)) {
-	c.history.publish(event(claim.RequestID, k, append(set, owner(claim))...))
+func (c *leaseClient) publish(claim Claim, k schemas.Kind) {
+	c.history.publish(event(claim.RequestID, k, owner(claim)))
 }
 
 func (c *leaseClient) claim() (claim Claim, answered bool) {
@@ -351,15 +348,12 @@ func (c *leaseClient) awaitGate() {
 	}
 }
 
-func (c *leaseClient) release(claim Claim, u Undone) {
-	in := releasing{token: claim.Token, pause: u.Pause.Milliseconds(), last: u.Last}
-	if u.Clean {
-		in.clean = claim.Attempt
-	}
+func (c *leaseClient) release(claim Claim, clean uint64, pause time.Duration) {
+	in := releasing{token: claim.Token, clean: clean, pause: pause.Milliseconds()}
 	ctx, cancel := c.deadline()
 	defer cancel()
 	c.history.perform(c.n, c.line, func() (any, any) {
-		given, err := c.store.Undo(ctx, claim, u)
+		given, err := c.store.Release(ctx, claim, clean, pause)
 		if err != nil {
 			return in, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,7 +15,7 @@ import (
 
 // PaymentLook is what was seen of a payment.
 type PaymentLook struct {
-	seen payment
+	seen ledger.Payment
 	// At is the journal position as of which this was so.
 	At uint64
 }
@@ -25,7 +26,7 @@ func (l PaymentLook) Captured() (schemas.Money, bool) {
 }
 
 // Once tells whether a refund of the payment ever succeeded, or it was voided.
-func (l PaymentLook) Once() bool { return l.seen.Once }
+func (l PaymentLook) Once() bool { return l.seen.Once > 0 }
 
 // Known tells whether any event ever touched the payment. For whoever journalled an intent for it, an unknown payment
 // means that Redis has lost it.
@@ -35,18 +36,18 @@ func (l PaymentLook) Known() bool { return l.seen.Last != 0 }
 func (l PaymentLook) Ended() uint64 { return l.seen.Ended }
 
 // Holds tells whether a refund has its hold.
-func (l PaymentLook) Holds(id schemas.RequestID) bool { return l.seen.holds(id) }
+func (l PaymentLook) Holds(id schemas.RequestID) bool { return l.seen.Holding(id) }
 
 // Granted tells whether a refund has its hold by an intent up to seq. A later one's says nothing about who made an earlier.
 func (l PaymentLook) Granted(id schemas.RequestID, seq uint64) bool {
-	return slices.ContainsFunc(l.seen.Holds, func(h hold) bool { return h.id == id && h.since <= seq })
+	return slices.ContainsFunc(l.seen.Holds, func(h ledger.Share) bool { return h.ID == id && h.Since <= seq })
 }
 
 // Since is the sequence of the intent that got a refund its hold; 0 when it has none.
 func (l PaymentLook) Since(id schemas.RequestID) uint64 {
 	for _, h := range l.seen.Holds {
-		if h.id == id {
-			return h.since
+		if h.ID == id {
+			return h.Since
 		}
 	}
 	return 0
@@ -56,15 +57,15 @@ func (l PaymentLook) Since(id schemas.RequestID) uint64 {
 func (l PaymentLook) SameAmount(a ledger.Asked) []schemas.RequestID {
 	var same []schemas.RequestID
 	for _, h := range l.seen.Holds {
-		if h.id != a.ID && h.amount == a.Amount {
-			same = append(same, h.id)
+		if h.ID != a.ID && h.Amount == a.Amount {
+			same = append(same, h.ID)
 		}
 	}
 	return same
 }
 
 // Judge says what the payment has left for a refund.
-func (l PaymentLook) Judge(a ledger.Asked) ledger.Verdict { return l.seen.judge(a) }
+func (l PaymentLook) Judge(a ledger.Asked) ledger.Verdict { return l.seen.Judge(a) }
 
 // LookPayment tells what a payment has left. It answers ErrNotReady when the projection is not there, or was further on
 // before. One round trip, shared with claims.
@@ -74,7 +75,7 @@ func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, referen
 	if err != nil {
 		return PaymentLook{}, fmt.Errorf("look at payment: %w", err)
 	}
-	return PaymentLook{seen: readPayment(text), At: at}, nil
+	return PaymentLook{seen: readPayment(text).At(time.Now(), s.cfg.Retain), At: at}, nil
 }
 
 // lookAt reads one field of a key, and the position as of which it stands.

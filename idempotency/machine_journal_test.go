@@ -3,6 +3,7 @@ package idempotency
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -39,22 +40,12 @@ func (m *claimMachine) journalAny(t *rapid.T) {
 		schemas.KindResumed}
 	kinds := slices.Concat(open, open, open, []schemas.Kind{schemas.KindSucceeded, schemas.KindCancelled,
 		schemas.KindFailed, schemas.KindReversed, schemas.KindRejected})
-	id, now := drawID(t), m.g.now(t)
+	id := drawID(t)
 	var by Claim
 	if len(m.claims) > 0 && rapid.Bool().Draw(t, "owned") {
 		by = m.drawClaim(t).Claim
 	}
-	if by.Until.IsZero() {
-		span := m.drawSpan(t)
-		by.Until = now.Add(span)
-		m.settle(t, now, span)
-	}
-	after := time.Hour
-	if rapid.Bool().Draw(t, "due") {
-		after = -time.Hour
-	}
-	e := event(id, rapid.SampledFrom(kinds).Draw(t, "kind"), attempt(rapid.IntRange(1, 3).Draw(t, "attempt")), number(1),
-		owner(by), leaseUntil(by.Until), notBefore(now.Add(after)))
+	e := event(id, rapid.SampledFrom(kinds).Draw(t, "kind"), attempt(1), number(1), owner(by))
 	e.Event.Reversal = &schemas.Reversal{NoticeID: "n", Amount: *hkd(1), Total: *hkd(2)}
 	m.add(t, m.about(t, e))
 }
@@ -180,7 +171,7 @@ func (m *claimMachine) refused(t *rapid.T, w *claimWorker, err error) {
 // wrote compares what became of a batch; a projector that was refused looks again from the start.
 func (m *claimMachine) wrote(t *rapid.T, w *claimWorker, err error) {
 	m.model.expire(m.g.now(t))
-	want := w.spell.write(m.model, m.g.now(t), modelRetain)
+	want := w.spell.write(m.model, modelRetain)
 	if want && err != nil || !want && !errors.Is(err, errMoved) {
 		t.Fatalf("write: %v, want stored: %t", err, want)
 	}
@@ -202,7 +193,7 @@ func (m *claimMachine) promoteBy(t *rapid.T, w *claimWorker) {
 	ok := true
 	if empty { // the end of an empty stream is a position, too
 		w.spell.folded = &modelBatch{}
-		ok = w.spell.write(m.model, m.g.now(t), modelRetain)
+		ok = w.spell.write(m.model, modelRetain)
 	}
 	if ok = ok && w.spell.promote(m.model, m.last()); ok != (err == nil) {
 		t.Fatalf("promote: %v, want done: %t", err, ok)
@@ -326,6 +317,7 @@ func (m *claimMachine) check(t *rapid.T) {
 		m.checkPosition(t, found, store.rebuildKey(p), m.model.rebuild[p])
 	}
 	m.checkPayments(t, found)
+	m.checkOpen(t, found)
 	for id, want := range m.model.records {
 		key, p := store.recordKey(id)
 		m.checkRecord(t, id, found[key], want)
@@ -371,18 +363,43 @@ func (m *claimMachine) checkRecord(t *rapid.T, id schemas.RequestID, got stored,
 		return at
 	}
 	r := readRecord(values)
-	found := modelRecord{fingerprint: r.Fingerprint, state: r.State.Kind(), attempts: r.Attempts, clean: r.Clean,
-		deferrals: r.Deferrals, due: r.Due, reversed: r.Reversed, last: r.Last, owner: got.hash["o"], lease: moment("l"),
-		released: got.hash["x"], pause: moment("b"), told: uint64(number("y")), expires: got.expires}
+	found := modelRecord{fingerprint: r.Fingerprint, state: r.State, intent: r.Intent, clean: r.Clean, begun: r.Begun, since: r.Since,
+		last: r.Last, owner: got.hash[fieldOwner], lease: moment(fieldLease), released: got.hash[fieldReleased],
+		pause: moment(fieldPause), undone: uint64(number(fieldUndone)), expires: got.expires}
 	plain, wanted := found, want
 	for _, r := range []*modelRecord{&plain, &wanted} {
-		r.due, r.lease, r.pause, r.expires = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		r.begun, r.since, r.lease, r.pause, r.expires = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
-	if plain != wanted || !m.same(found.due, want.due) || !m.same(found.lease, want.lease) ||
+	if plain != wanted || !same(found.begun, want.begun) || !same(found.since, want.since) || !m.same(found.lease, want.lease) ||
 		!m.same(found.pause, want.pause) || !m.same(found.expires, want.expires) {
 		t.Fatalf("record of %s is\n%+v, want\n%+v", id, found, want)
 	}
 	if amount := m.shares[id].micros; r.Last > 0 && r.Amount.Micros != amount {
 		t.Fatalf("the amount of %s is %v, want %d", id, r.Amount, amount)
+	}
+}
+
+// same compares times to the millisecond, in which they are stored.
+func same(a, b time.Time) bool {
+	return a.Truncate(time.Millisecond).Equal(b.Truncate(time.Millisecond))
+}
+
+// checkOpen holds the list of open refunds to the records: each that has begun and has no outcome is in it.
+func (m *claimMachine) checkOpen(t *rapid.T, found map[string]stored) {
+	store := m.workers[0].store
+	for p := range m.model.pos {
+		key := store.openKey(p)
+		if m.model.pos[p] != nil {
+			want := map[string]float64{}
+			for id, r := range m.model.records {
+				if r.last > 0 && !r.settled() && m.partition(id) == p {
+					want[openMember("bank", id)] = float64(r.begun.UnixMilli())
+				}
+			}
+			if got := found[key].scores; !maps.Equal(got, want) && len(got)+len(want) > 0 {
+				t.Fatalf("open are %v, want %v", got, want)
+			}
+		}
+		delete(found, key)
 	}
 }

@@ -16,18 +16,16 @@ type modelPosition = *uint64
 type modelRecord struct {
 	fingerprint schemas.Fingerprint
 	state       schemas.Kind
-	attempts    int
-	clean       int
-	deferrals   int
-	due         time.Time
-	reversed    int64
-	last        uint64
+	// intent is the sequence of the last attempt, and clean the one up to which all of them surely did nothing.
+	intent, clean uint64
+	begun, since  time.Time
+	last          uint64
+	undone        uint64 // up to which attempts did nothing, as owners have said
 
 	owner    string
 	lease    time.Time
 	released string    // the claim that gave the lease back last
 	pause    time.Time // until then duplicates wait
-	told     uint64    // the sequence that the last undo told
 	expires  time.Time // zero: never
 }
 
@@ -65,63 +63,33 @@ func (r modelRecord) settled() bool { return r.state.Outcome() }
 
 // fold takes in one event. It reports false for one that is ignored where it stands.
 func (r modelRecord) fold(e ledger.Entry) (modelRecord, bool) {
-	if e.Seq <= r.last {
+	kind := e.Event.Kind
+	switch {
+	case e.Seq <= r.last:
 		return r, true
-	}
-	reversible := r.state == schemas.KindSucceeded || r.state == schemas.KindCancelled
-	switch k := e.Event.Kind; {
-	case k == schemas.KindReversed && !reversible, k != schemas.KindReversed && r.settled(),
-		k == schemas.KindResumed && r.state != schemas.KindParked:
+	case kind == schemas.KindReversed && (r.state == schemas.KindSucceeded || r.state == schemas.KindCancelled):
+		r.last = e.Seq
+		return r, true
+	case r.settled(), kind == schemas.KindReversed && r.last > 0:
 		return r, false
-	case k == schemas.KindReversed:
-		r.reversed, r.last = e.Event.Reversal.Total.Micros, e.Seq
-		return r, true
+	case kind == schemas.KindReversed: // only what succeeded comes back
+		kind = schemas.KindSucceeded
 	}
 	if r.last == 0 {
 		r.fingerprint, _ = schemas.ParseFingerprint(e.Event.Fingerprint)
+		r.begun = e.Stored
 	}
-	r.last = e.Seq
-	stays := r.state == schemas.KindParked || r.state == schemas.KindAcknowledged
-	switch e.Event.Kind {
+	switch kind {
 	case schemas.KindDispatched:
-		r.attempts = max(r.attempts, e.Event.Attempt)
-		if stays {
-			return r, true
-		}
-	case schemas.KindDeferred:
-		r.attempts, r.clean = max(r.attempts, e.Event.Attempt), max(r.clean, e.Event.Attempt)
-		r.deferrals++
-	case schemas.KindResumed:
-		r.clean = r.attempts
+		r.intent = e.Seq
+	case schemas.KindDeferred, schemas.KindResumed:
+		r.clean = e.Seq
 	}
-	r.state, r.due = e.Event.Kind, time.Time{}
-	switch e.Event.Kind {
-	case schemas.KindDeferred:
-		r.due = *e.Event.NotBefore
-	case schemas.KindParked:
-		r.due = e.Event.OccurredAt.Add(7 * 24 * time.Hour)
+	r.state, r.since, r.last = kind, e.Stored, e.Seq
+	if r.settled() { // what only an open refund needs
+		r.intent, r.clean, r.begun = 0, 0, time.Time{}
 	}
 	return r, true
-}
-
-// leases takes in what an event says about the lease of the claim that it was written under.
-func (r *modelRecord) leases(e ledger.Entry) {
-	switch e.Event.Kind {
-	case schemas.KindDispatched:
-		if e.Owner == "" || e.Owner == r.released {
-			return
-		}
-		if r.owner == "" {
-			r.owner = e.Owner
-		}
-		if e.Event.LeaseUntil.After(r.lease) { // it never shortens
-			r.lease = *e.Event.LeaseUntil
-		}
-	case schemas.KindDeferred, schemas.KindAcknowledged, schemas.KindParked:
-		if e.Owner != "" && e.Owner == r.owner {
-			r.owner, r.lease, r.released = "", time.Time{}, e.Owner
-		}
-	}
 }
 
 // modelClaim is a claim as it reaches Redis.
@@ -134,10 +102,10 @@ type modelClaim struct {
 
 // modelAnswer is what a claim must be answered.
 type modelAnswer struct {
-	answer  Answer
-	attempt int
-	until   time.Time
-	pos     uint64
+	answer      Answer
+	until       time.Time
+	pos         uint64
+	head, clean uint64
 }
 
 // claim answers by the table of the design, the first row that fits.
@@ -145,7 +113,7 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 	at := m.pos[partition]
 	behind := at == nil || *at < c.floor
 	r, known := m.records[id]
-	a := modelAnswer{attempt: max(r.attempts, r.clean) + 1}
+	a := modelAnswer{head: max(r.last, r.undone), clean: r.undone}
 	if at != nil {
 		a.pos = *at
 	}
@@ -158,25 +126,25 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 		a.answer, a.until = Busy, r.lease
 	case r.released == c.token: // a claim that was given back, sent again: nobody hears the answer
 		a.answer, a.until = Busy, now
-	case !behind && r.state == schemas.KindParked:
-		a.answer, a.until = Parked, r.due
-	case !behind && r.state == schemas.KindDeferred && r.due.After(now):
-		a.answer, a.until = Wait, r.due
-	case r.attempts <= r.clean && r.pause.After(now):
-		a.answer, a.until = Wait, r.pause
+	case r.intent <= max(r.clean, r.undone) && r.pause.After(now):
+		a.answer, a.until = Busy, r.pause
 	case behind:
 		a.answer = Behind
+	case r.state == schemas.KindParked:
+		a.answer = Parked
+	case r.state == schemas.KindDeferred:
+		a.answer = Wait
 	case r.state == schemas.KindAcknowledged:
 		a.answer = Pending
-	case r.attempts > r.clean:
+	case r.intent > max(r.clean, r.undone):
 		a.answer = Doubt
-	case r.clean > 0:
+	case r.last > 0 || r.undone > 0:
 		a.answer = Retry
 	default:
 		a.answer = Fresh
 	}
 	switch a.answer {
-	case Fresh, Retry, Doubt, Pending, Behind:
+	case Fresh, Retry, Doubt, Pending, Parked, Wait, Behind:
 		a.until = now.Add(c.lease)
 		if !known {
 			r.fingerprint = c.fingerprint
@@ -190,12 +158,11 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 	return a
 }
 
-// modelRelease is how a claim ends without an event.
+// modelRelease is how a claim ends without an outcome.
 type modelRelease struct {
-	token     string
-	cleanUpTo int
-	pause     time.Duration
-	last      uint64
+	token string
+	clean uint64
+	pause time.Duration
 }
 
 // release gives a lease back, if the token is the current one's and the lease still runs.
@@ -207,12 +174,9 @@ func (m *modelRedis) release(id schemas.RequestID, u modelRelease, now time.Time
 	case !r.lease.After(now):
 		return false
 	}
-	r.clean = max(r.clean, u.cleanUpTo)
+	r.undone = max(r.undone, u.clean)
 	if u.pause > 0 {
 		r.pause = now.Add(u.pause)
-	}
-	if u.last > 0 {
-		r.told = u.last
 	}
 	r.owner, r.lease, r.released = "", time.Time{}, u.token
 	m.records[id] = r

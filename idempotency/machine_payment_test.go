@@ -13,7 +13,6 @@ import (
 // knows no Redis, no partitions and no batches: whatever Redis went through, it must say the same.
 type modelFold struct {
 	refunds  map[schemas.RequestID]modelRecord
-	denied   map[schemas.RequestID]int
 	payments map[string]modelPayment
 	pace     modelPace
 }
@@ -35,8 +34,7 @@ type modelPace struct {
 }
 
 func foldModel(entries []ledger.Entry) *modelFold {
-	f := &modelFold{refunds: map[schemas.RequestID]modelRecord{}, denied: map[schemas.RequestID]int{},
-		payments: map[string]modelPayment{}}
+	f := &modelFold{refunds: map[schemas.RequestID]modelRecord{}, payments: map[string]modelPayment{}}
 	for _, e := range entries {
 		f.take(e)
 	}
@@ -61,9 +59,7 @@ func (f *modelFold) take(e ledger.Entry) {
 	p.holders, p.shares = slices.Clone(p.holders), maps.Clone(p.shares)
 	switch kind := e.Event.Kind; {
 	case kind == schemas.KindDispatched:
-		if !p.grant(e, &f.pace) && e.Hold.Kind != ledger.NoHold {
-			f.denied[id]++
-		}
+		p.grant(e, &f.pace)
 	case kind == schemas.KindFailed && p.seen.IsZero():
 		return // what failed before anything was tried has touched no payment
 	case kind.Outcome():
@@ -77,28 +73,29 @@ func (f *modelFold) take(e ledger.Entry) {
 	f.payments[reference] = p
 }
 
-// grant tells whether the refund has its hold once its intent is taken in.
-func (p *modelPayment) grant(e ledger.Entry, pace *modelPace) bool {
-	id, amount, named := e.Event.RequestID, e.Event.Amount.Micros, e.Event.Payment.Amount
-	if named != nil && p.captured == 0 {
-		p.captured = named.Micros // the first command that names it binds it
+// grant gives the refund its hold if it may have it. A granted intent may be the first to say what was captured.
+func (p *modelPayment) grant(e ledger.Entry, pace *modelPace) {
+	id, amount, captured := e.Event.RequestID, e.Event.Amount.Micros, p.captured
+	named := e.Event.Payment.Amount
+	if named != nil && captured == 0 {
+		captured = named.Micros
 	}
 	switch {
 	case slices.Contains(p.holders, id):
-		return true
+		p.captured = captured
+		return
 	case e.Hold == nil: // called unasked
-	case e.Hold.Kind == ledger.NoHold, named != nil && named.Micros != p.captured, p.captured != 0 && p.taken()+amount > p.captured:
-		return false
+	case named != nil && named.Micros != captured, captured != 0 && p.taken()+amount > captured:
+		return
 	case e.Hold.Kind == ledger.SoleHold && (len(p.holders) > 0 || p.ended > e.Hold.LookedAt):
-		return false
+		return
 	case e.Hold.Velocity != nil && !pace.lets(*e.Hold.Velocity):
-		return false
+		return
 	}
 	if p.shares == nil {
 		p.shares = map[schemas.RequestID]int64{}
 	}
-	p.holders, p.shares[id] = append(p.holders, id), amount
-	return true
+	p.captured, p.holders, p.shares[id] = captured, append(p.holders, id), amount
 }
 
 // taken is what went back and what may still go.

@@ -25,9 +25,7 @@ type modelBatch struct {
 type modelChange struct {
 	partition int
 	record    modelRecord
-	steps     []ledger.Entry
 	touched   bool
-	ended     time.Time
 }
 
 // begin places every partition: one that has no position, or a lower one than the worker has seen, is rebuilt. It returns
@@ -91,10 +89,6 @@ func (s *modelSpell) fold(m *modelRedis, entries []ledger.Entry, partition func(
 			continue
 		}
 		c.record, c.touched = next, true
-		c.steps = append(c.steps, e)
-		if e.Event.Kind.Outcome() {
-			c.ended = e.Event.OccurredAt
-		}
 	}
 }
 
@@ -124,7 +118,7 @@ func equal(a, b modelPosition) bool {
 
 // write stores what was folded, partition by partition, wherever the position is what it was. It reports false
 // when one was not.
-func (s *modelSpell) write(m *modelRedis, now time.Time, retain time.Duration) bool {
+func (s *modelSpell) write(m *modelRedis, retain time.Duration) bool {
 	b, all := s.folded, true
 	s.folded = nil
 	for p, left := range s.left {
@@ -137,7 +131,7 @@ func (s *modelSpell) write(m *modelRedis, now time.Time, retain time.Duration) b
 		}
 		for id, c := range b.changes {
 			if c.partition == p && c.touched {
-				m.records[id] = m.records[id].take(c, now, retain)
+				m.records[id] = m.records[id].take(c, retain)
 			}
 		}
 		to := b.to
@@ -152,20 +146,14 @@ func (s *modelSpell) write(m *modelRedis, now time.Time, retain time.Duration) b
 }
 
 // take stores what happened; what claims wrote since stays, and what they know of attempts counts.
-func (r modelRecord) take(c *modelChange, now time.Time, retain time.Duration) modelRecord {
+func (r modelRecord) take(c *modelChange, retain time.Duration) modelRecord {
 	n := c.record
-	n.clean = max(n.clean, r.clean)
-	n.owner, n.lease, n.released, n.pause, n.told, n.expires = r.owner, r.lease, r.released, r.pause, r.told, time.Time{}
-	for _, e := range c.steps {
-		n.leases(e)
-	}
 	if n.settled() {
-		n.owner, n.lease, n.released, n.pause, n.told = "", time.Time{}, "", time.Time{}, 0
-		n.expires = now.Add(retain)
-		if !c.ended.IsZero() {
-			n.expires = c.ended.Add(retain)
-		}
+		n.owner, n.lease, n.released, n.pause, n.undone = "", time.Time{}, "", time.Time{}, 0
+		n.expires = n.since.Add(retain + expirySlack)
+		return n
 	}
+	n.owner, n.lease, n.released, n.pause, n.undone, n.expires = r.owner, r.lease, r.released, r.pause, r.undone, time.Time{}
 	return n
 }
 
@@ -195,8 +183,8 @@ func (m *claimMachine) checkFold(t *rapid.T, id schemas.RequestID, pos uint64, g
 			want, _ = want.fold(e)
 		}
 	}
-	if got.state != want.state || got.attempts != want.attempts || got.clean < want.clean || got.last != want.last ||
-		got.deferrals != want.deferrals || got.reversed != want.reversed || !got.due.Equal(want.due) {
+	if got.state != want.state || got.intent != want.intent || got.clean != want.clean || got.last != want.last ||
+		!got.begun.Equal(want.begun) || !got.since.Equal(want.since) {
 		t.Fatalf("%s is\n%+v at position %d, want the fold\n%+v", id, got, pos, want)
 	}
 }

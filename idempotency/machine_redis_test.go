@@ -135,6 +135,7 @@ func (g *ground) reach(t fails, at time.Time) {
 // stored is one key's content.
 type stored struct {
 	hash    map[string]string
+	scores  map[string]float64
 	text    string
 	expires time.Time // zero: never
 }
@@ -151,10 +152,14 @@ func (g *ground) keys(t fails, prefix string) map[string]stored {
 	now := g.now(t)
 	pipe := g.rdb.Pipeline()
 	hashes, texts, ttls := map[string]*redis.MapStringStringCmd{}, map[string]*redis.StringCmd{}, map[string]*redis.DurationCmd{}
+	sets := map[string]*redis.ZSliceCmd{}
 	for _, name := range names {
-		if isText(name) {
+		switch {
+		case isText(name):
 			texts[name] = pipe.Get(ctx, name)
-		} else {
+		case isSet(name):
+			sets[name] = pipe.ZRangeWithScores(ctx, name, 0, -1)
+		default:
 			hashes[name] = pipe.HGetAll(ctx, name)
 		}
 		ttls[name] = pipe.PTTL(ctx, name)
@@ -165,9 +170,15 @@ func (g *ground) keys(t fails, prefix string) map[string]stored {
 	all := map[string]stored{}
 	for name, ttl := range ttls {
 		s := stored{}
-		if isText(name) {
+		switch {
+		case isText(name):
 			s.text = texts[name].Val()
-		} else {
+		case isSet(name):
+			s.scores = map[string]float64{}
+			for _, z := range sets[name].Val() {
+				s.scores[z.Member.(string)] = z.Score
+			}
+		default:
 			s.hash = hashes[name].Val()
 		}
 		switch left := ttl.Val(); {
@@ -181,6 +192,8 @@ func (g *ground) keys(t fails, prefix string) map[string]stored {
 	return all
 }
 
+func isSet(name string) bool { return strings.HasSuffix(name, ":open") }
+
 func isText(name string) bool {
 	return strings.HasSuffix(name, ":projector") || strings.HasSuffix(name, ":beat") || strings.HasSuffix(name, ":oldest")
 }
@@ -193,9 +206,14 @@ func (g *ground) put(t fails, content map[string]stored) {
 	pipe.FlushAll(ctx)
 	for _, name := range slices.Sorted(maps.Keys(content)) {
 		s := content[name]
-		if isText(name) {
+		switch {
+		case isText(name):
 			pipe.Set(ctx, name, s.text, 0)
-		} else {
+		case isSet(name):
+			for member, score := range s.scores {
+				pipe.ZAdd(ctx, name, redis.Z{Score: score, Member: member})
+			}
+		default:
 			pipe.HSet(ctx, name, s.hash)
 		}
 		if !s.expires.IsZero() {

@@ -14,7 +14,7 @@ import (
 
 const (
 	settledBytes = 250
-	openBytes    = 300
+	openBytes    = 350
 	paymentBytes = 250
 )
 
@@ -101,10 +101,7 @@ func realistic(i int, k schemas.Kind) ledger.Entry {
 	command := schemas.Command{RequestID: id, Provider: "bbmsl-hk", RequestedAt: now,
 		Payment: schemas.Payment{Reference: strconv.Itoa(40_000_000 + i)},
 		Amount:  schemas.Money{Micros: int64(10_000_000 + 10_000*(i%1000)), Currency: "HKD"}}
-	e := ledger.Entry{Event: schemas.NewEvent(k, command, now), Trace: make([]byte, traceLen)}
-	for b := range e.Trace {
-		e.Trace[b] = byte(i >> (8 * (b % 4)) * (b + 7))
-	}
+	e := ledger.Entry{Event: schemas.NewEvent(k, command, now)}
 	e.Event.Attempt = 1
 	e.Owner = fmt.Sprintf("%016x", i*1_000_003)
 	if k == schemas.KindDispatched {

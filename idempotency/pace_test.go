@@ -72,13 +72,13 @@ func TestBoundsOfAPace(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var v velocity
+			var v ledger.Velocity
 			for i, s := range test.steps {
 				e := paced(dayOne.Add(s.after), &ledger.Pace{Bounds: test.bounds}, worth(s.worth))
 				e.Seq = uint64(i + 1)
-				v = readVelocity(v.text()) // as it is stored between any two
-				if got := v.admit(e); got != s.lets {
-					t.Fatalf("step %d: %t, want %t; %s", i, got, s.lets, v.text())
+				v = readVelocity(velocityText(v)) // as it is stored between any two
+				if got := v.Admit(e); got != s.lets {
+					t.Fatalf("step %d: %t, want %t; %s", i, got, s.lets, velocityText(v))
 				}
 			}
 		})
@@ -95,11 +95,11 @@ func TestWindowsAreNeverTooShort(t *testing.T) {
 		for _, begin := range []time.Duration{0, time.Millisecond, window/ledger.WindowParts - time.Millisecond, window / 3} {
 			at := dayOne.Add(begin)
 			for after, want := range map[time.Duration]bool{window - time.Millisecond: false, longest: true} {
-				var v velocity
-				if !v.admit(paced(at, pace)) {
+				var v ledger.Velocity
+				if !v.Admit(paced(at, pace)) {
 					t.Fatalf("%s: the first one does not go ahead", window)
 				}
-				if got := v.admit(paced(at.Add(after), pace)); got != want {
+				if got := v.Admit(paced(at.Add(after), pace)); got != want {
 					t.Errorf("window %s, %s after one at %s: %t, want %t", window, after, begin, got, want)
 				}
 			}
@@ -109,14 +109,14 @@ func TestWindowsAreNeverTooShort(t *testing.T) {
 
 // A bound of a dry run is only reported, exempt refunds are not counted, and who asks for no pace is not held up.
 func TestWhatIsNotBounded(t *testing.T) {
-	var v velocity
+	var v ledger.Velocity
 	dry, exempt := &ledger.Pace{Bounds: []ledger.Bound{onlyReported}}, &ledger.Pace{Exempt: true}
 	for i := range 5 {
-		if !v.admit(paced(dayOne, dry)) || !v.admit(paced(dayOne, exempt)) || !v.admit(paced(dayOne, nil)) {
-			t.Fatalf("round %d: something is held up: %s", i, v.text())
+		if !v.Admit(paced(dayOne, dry)) || !v.Admit(paced(dayOne, exempt)) || !v.Admit(paced(dayOne, nil)) {
+			t.Fatalf("round %d: something is held up: %s", i, velocityText(v))
 		}
 	}
-	look := v.look(dayOne)
+	look := lookOf(v, dayOne)
 	counted := WindowLook{Currency: "HKD", Window: time.Minute, Count: 5, Micros: hkd(5).Micros}
 	if look.Stopped || look.Dry != 4 || len(look.Windows) != 1 || look.Windows[0] != counted {
 		t.Errorf("looks %+v, want 5 counted in one window, 4 of them past the bound", look)
@@ -127,18 +127,18 @@ func TestWhatIsNotBounded(t *testing.T) {
 // stop: once, by its number.
 func TestStopAndStart(t *testing.T) {
 	pace, exempt := &ledger.Pace{Bounds: []ledger.Bound{twoAMinute}}, &ledger.Pace{Exempt: true}
-	var v velocity
+	var v ledger.Velocity
 	seq := uint64(0)
 	numbered := func(e *ledger.Entry) { seq++; e.Seq = seq }
 	lets := func(want bool) {
 		t.Helper()
-		if got := v.admit(paced(dayOne, pace, numbered)); got != want {
-			t.Fatalf("goes ahead: %t, want %t; %s", got, want, v.text())
+		if got := v.Admit(paced(dayOne, pace, numbered)); got != want {
+			t.Fatalf("goes ahead: %t, want %t; %s", got, want, velocityText(v))
 		}
 	}
 	stopped := func(want VelocityLook) {
 		t.Helper()
-		got := readVelocity(v.text()).look(dayOne)
+		got := lookOf(readVelocity(velocityText(v)), dayOne)
 		if got.Stopped != want.Stopped || got.Said.IsZero() != want.Said.IsZero() || got.Stop != want.Stop || got.Window != want.Window {
 			t.Fatalf("looks %+v, want %+v", got, want)
 		}
@@ -147,44 +147,44 @@ func TestStopAndStart(t *testing.T) {
 	lets(true)
 	lets(false)
 	stopped(VelocityLook{Stopped: true, Window: time.Minute})
-	if v.admit(paced(dayOne, exempt)) || v.admit(paced(dayOne, pace, worth(schemas.Money{Micros: 1, Currency: "USD"}))) {
+	if v.Admit(paced(dayOne, exempt)) || v.Admit(paced(dayOne, pace, worth(schemas.Money{Micros: 1, Currency: "USD"}))) {
 		t.Fatal("a stop lets exempt refunds through, or those of another currency")
 	}
-	v.heard(braked(schemas.KindStarted, 0))
-	v.heard(braked(schemas.KindStarted, 1)) // there is nothing to answer yet
+	v.Hear(braked(schemas.KindStarted, 0))
+	v.Hear(braked(schemas.KindStarted, 1)) // there is nothing to answer yet
 	stopped(VelocityLook{Stopped: true, Window: time.Minute})
-	v.heard(braked(schemas.KindStopped, 1))
+	v.Hear(braked(schemas.KindStopped, 1))
 	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 1, Window: time.Minute})
-	v.heard(braked(schemas.KindStarted, 2))
+	v.Hear(braked(schemas.KindStarted, 2))
 	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 1, Window: time.Minute})
-	v.heard(braked(schemas.KindStarted, 1))
+	v.Hear(braked(schemas.KindStarted, 1))
 	stopped(VelocityLook{Stop: 1})
-	if got := v.look(dayOne).Started; !got.Equal(dayOne) {
+	if got := lookOf(v, dayOne).Started; !got.Equal(dayOne) {
 		t.Errorf("started at %s, want %s", got, dayOne)
 	}
 	lets(true) // and the windows begin anew
 	lets(true)
 	lets(false)
-	v.heard(braked(schemas.KindStarted, 1)) // the answer to the last stop, once more
-	v.heard(braked(schemas.KindStopped, 1)) // an old stop, once more
+	v.Hear(braked(schemas.KindStarted, 1)) // the answer to the last stop, once more
+	v.Hear(braked(schemas.KindStopped, 1)) // an old stop, once more
 	stopped(VelocityLook{Stopped: true, Stop: 1, Window: time.Minute})
-	v.heard(braked(schemas.KindStopped, 2))
-	v.heard(braked(schemas.KindStarted, 1))
+	v.Hear(braked(schemas.KindStopped, 2))
+	v.Hear(braked(schemas.KindStarted, 1))
 	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 2, Window: time.Minute})
-	v.heard(braked(schemas.KindStarted, 2))
+	v.Hear(braked(schemas.KindStarted, 2))
 	lets(true)
-	v.heard(braked(schemas.KindStopped, 3)) // by hand, with no bound passed
+	v.Hear(braked(schemas.KindStopped, 3)) // by hand, with no bound passed
 	stopped(VelocityLook{Stopped: true, Said: dayOne, Stop: 3})
 	lets(false)
-	v = velocity{}
-	v.heard(braked(schemas.KindStarted, 4)) // whose stop has aged out of the journal
-	v.heard(braked(schemas.KindStopped, 4))
+	v = ledger.Velocity{}
+	v.Hear(braked(schemas.KindStarted, 4)) // whose stop has aged out of the journal
+	v.Hear(braked(schemas.KindStopped, 4))
 	stopped(VelocityLook{Stop: 4})
 	later := braked(schemas.KindStopped, 5)
-	v.heard(later)
+	v.Hear(later)
 	later.Stored = dayOne.Add(7 * 24 * time.Hour)
-	v.heard(later) // said again, before it ages out
-	if got := v.look(dayOne).Said; !got.Equal(later.Stored) {
+	v.Hear(later) // said again, before it ages out
+	if got := lookOf(v, dayOne).Said; !got.Equal(later.Stored) {
 		t.Errorf("last said at %s, want %s", got, later.Stored)
 	}
 }

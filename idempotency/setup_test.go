@@ -241,17 +241,9 @@ func attempt(n int) func(*ledger.Entry) { return func(e *ledger.Entry) { e.Event
 func number(n int) func(*ledger.Entry)  { return func(e *ledger.Entry) { e.Event.N = n } }
 func owner(c Claim) func(*ledger.Entry) { return func(e *ledger.Entry) { e.Owner = c.Token } }
 
-func leaseUntil(at time.Time) func(*ledger.Entry) {
-	return func(e *ledger.Entry) { e.Event.LeaseUntil = &at }
-}
-
-func notBefore(at time.Time) func(*ledger.Entry) {
-	return func(e *ledger.Entry) { e.Event.NotBefore = &at }
-}
-
 // dispatched is the intent of a claim.
 func dispatched(c Claim) ledger.Entry {
-	return event(c.RequestID, schemas.KindDispatched, attempt(c.Attempt), owner(c), leaseUntil(c.Until))
+	return event(c.RequestID, schemas.KindDispatched, attempt(1), owner(c))
 }
 
 func requestID(i int) schemas.RequestID { return schemas.RequestID("r" + strconv.Itoa(i)) }

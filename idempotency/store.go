@@ -16,9 +16,6 @@ import (
 	"refundworker/schemas"
 )
 
-// layout is the version of what is stored. Another layout lives under its own namespace and is built anew.
-const layout = 3
-
 // Config says how the projection is kept. The zero value of a field means its default.
 type Config struct {
 	// Namespace begins every key. Default "refunds".
@@ -132,7 +129,7 @@ func loadScript(name string) *redis.Script {
 	if err != nil {
 		panic(err) // the file is compiled in
 	}
-	return redis.NewScript(string(src))
+	return redis.NewScript(prelude() + string(src))
 }
 
 // tag is the hash tag of a partition: everything that one script touches shares it.
@@ -158,6 +155,8 @@ func (s *Store) velocityKey(p schemas.ProviderName) (key string, partition int) 
 	return s.tag(partition) + ":v:" + string(p), partition
 }
 
+// openKey is where a partition's open refunds are listed by when they were begun.
+func (s *Store) openKey(partition int) string    { return s.tag(partition) + ":open" }
 func (s *Store) posKey(partition int) string     { return s.tag(partition) + ":pos" }
 func (s *Store) rebuildKey(partition int) string { return s.tag(partition) + ":rebuild" }
 func (s *Store) leaderKey() string               { return s.tag(0) + ":projector" }

@@ -118,7 +118,7 @@ func TestRedisThatSaysNo(t *testing.T) {
 		{"may not write", [][]any{{"ACL", "SETUSER", "default", "-set"}}, RedisReadOnly, "NOPERM"},
 		{"may not read", [][]any{{"ACL", "SETUSER", "default", "-hmget"}}, RedisRefuses, "NOPERM"},
 		{"may not ask for the settings", [][]any{{"ACL", "SETUSER", "default", "-info"}}, RedisRefuses, "NOPERM"},
-		{"something else under our name", [][]any{{"SET", "{test.3.1:0}:pos", "x"}}, RedisRefuses, "WRONGTYPE"},
+		{"something else under our name", [][]any{{"SET", "{test.4.1:0}:pos", "x"}}, RedisRefuses, "WRONGTYPE"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
@@ -57,28 +58,28 @@ func (s *Store) LookVelocity(ctx context.Context, p schemas.ProviderName) (Veloc
 	if err != nil {
 		return VelocityLook{}, fmt.Errorf("look at the velocity of %s: %w", p, err)
 	}
-	look := readVelocity(text).look(time.Now())
+	look := lookOf(readVelocity(text), time.Now())
 	look.At = at
 	return look, nil
 }
 
-func (v velocity) look(now time.Time) VelocityLook {
+func lookOf(v ledger.Velocity, now time.Time) VelocityLook {
 	l := VelocityLook{Stopped: v.Since != 0, Stop: v.Stop, Dry: v.Dry}
 	if v.Said != 0 {
 		l.Said = time.UnixMilli(v.Said).UTC()
 	}
 	if v.DryPassed != nil {
-		l.DryPassed = fmt.Sprintf("%s per %s", v.DryPassed.currency, v.DryPassed.window)
+		l.DryPassed = fmt.Sprintf("%s per %s", v.DryPassed.Currency, v.DryPassed.Length)
 	}
 	if v.Passed != nil {
-		l.Currency, l.Window = v.Passed.currency, v.Passed.window
+		l.Currency, l.Window = v.Passed.Currency, v.Passed.Length
 	}
 	if v.Started != 0 {
 		l.Started = time.UnixMilli(v.Started).UTC()
 	}
 	for key, parts := range v.Windows {
-		if _, count, micros := parts.within(now, key.window); count > 0 {
-			l.Windows = append(l.Windows, WindowLook{key.currency, key.window, count, micros})
+		if _, count, micros := parts.Within(now, key.Length); count > 0 {
+			l.Windows = append(l.Windows, WindowLook{key.Currency, key.Length, count, micros})
 		}
 	}
 	slices.SortFunc(l.Windows, func(a, b WindowLook) int {

@@ -33,6 +33,8 @@ const (
 	posSeq     = "s"
 	posID      = "i"
 	posCreated = "j"
+	// posEvicted is how many keys the server had dropped when the position was first stored.
+	posEvicted = "e"
 )
 
 var positionFields = []string{posSeq, posID, posCreated}

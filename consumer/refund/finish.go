@@ -46,6 +46,9 @@ func (r *run) finish(d Decision) (Ending, bool) {
 		switch r.record(r.refund, r.event(d), r.deadline) {
 		case recorded:
 			ending.Stored = true
+			if !d.Kind.Outcome() { // an outcome needs no lease to be found
+				ending.Decision.Release = Abandon
+			}
 		case overtaken:
 			return ending, false
 		case known:

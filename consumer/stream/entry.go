@@ -91,7 +91,7 @@ func readHold(h nats.Header) (*ledger.Hold, bool) {
 	switch text := h.Get(schemas.HeaderHold); text {
 	case "":
 		return nil, true
-	case string(ledger.ShareHold), string(ledger.NoHold):
+	case string(ledger.ShareHold):
 		hold.Kind = ledger.HoldKind(text)
 	default:
 		at, err := strconv.ParseUint(text, 10, 64)

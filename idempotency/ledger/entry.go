@@ -39,8 +39,6 @@ const (
 	ShareHold HoldKind = "share"
 	// SoleHold asks, besides, that no other refund of the payment is at work.
 	SoleHold HoldKind = "sole"
-	// NoHold asks for nothing: no call follows the intent, which only takes the attempt's number.
-	NoHold HoldKind = "none"
 )
 
 // Hold is what an intent asks of its payment. No call is made before it is granted. An intent without one is not

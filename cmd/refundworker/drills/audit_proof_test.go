@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"refundworker/idempotency"
 	"refundworker/idempotency/ledger"
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
@@ -17,15 +16,15 @@ func good() audit {
 		Amount: schemas.Money{Micros: 10_000_000, Currency: "HKD"}, RequestedAt: time.Unix(1_800_000_000, 0).UTC()}
 	a := audit{commands: []schemas.Command{c}, waiting: map[schemas.RequestID]int{},
 		ledger: []simulator.Movement{{Reference: "771", Amount: c.Amount}}}
-	record := idempotency.Record{}
+	record := ledger.Record{}
 	for i, kind := range []schemas.Kind{schemas.KindDispatched, schemas.KindSucceeded} {
 		e := schemas.NewEvent(kind, c, time.Unix(1_800_000_001, 0).UTC())
 		e.Attempt = 1
-		j := journalled{Entry: ledger.Entry{Seq: uint64(i + 1), ID: e.ID(), Event: e}, previous: uint64(i)}
+		j := journalled{Entry: ledger.Entry{Seq: uint64(i + 1), ID: e.ID(), Event: e, Stored: e.OccurredAt}, previous: uint64(i)}
 		a.journal = append(a.journal, j)
-		record, _ = record.Apply(j.Entry)
+		record, _ = record.Apply(j.Entry, drillRetain)
 	}
-	a.records = []map[schemas.RequestID]idempotency.Record{{"one": record}}
+	a.records = []map[schemas.RequestID]ledger.Record{{"one": record}}
 	return a
 }
 
@@ -63,9 +62,10 @@ func TestAuditFindsWhatIsWrong(t *testing.T) {
 		{"a dead letter", func(a *audit) { a.dead = 1 }, "1 dead letters"},
 		{"a record that differs", func(a *audit) {
 			r := a.records[0]["one"]
-			r.Attempts = 2
+			r.Intent = 2
 			a.records[0]["one"] = r
 		}, "want the journal's fold"},
+		{"listed as open", func(a *audit) { a.open = map[schemas.RequestID]int{"one": 1} }, "among the open refunds"},
 		{"a record lost", func(a *audit) { delete(a.records[0], "one") }, "want the journal's fold"},
 		{"something left in redis", func(a *audit) { a.residue = []string{"redis holds x"} }, "redis holds x"},
 	}

@@ -1,12 +1,9 @@
 package drills
 
 import (
-	"bytes"
 	"fmt"
-	"reflect"
 	"time"
 
-	"refundworker/idempotency"
 	"refundworker/idempotency/ledger"
 	"refundworker/providers/simulator"
 	"refundworker/schemas"
@@ -24,7 +21,9 @@ type audit struct {
 	dead int
 	// records are Redis's, once for each layout that is in use; none when it cannot be read from outside. residue
 	// names what should not be there.
-	records []map[schemas.RequestID]idempotency.Record
+	records []map[schemas.RequestID]ledger.Record
+	// open counts, by requestId, in how many layouts the refund is listed as open.
+	open    map[schemas.RequestID]int
 	residue []string
 }
 
@@ -79,7 +78,7 @@ func (a audit) movements(wrong func(string, ...any)) map[string][]simulator.Move
 
 // story is what the journal tells about one refund.
 type story struct {
-	record   idempotency.Record
+	record   ledger.Record
 	outcomes []schemas.Event
 }
 
@@ -103,9 +102,9 @@ func (a audit) stories(wrong func(string, ...any)) map[schemas.RequestID]*story 
 		if e.previous != s.record.Last {
 			wrong("event %d: %s of %s names event %d as the one before, want %d", e.Seq, e.Event.Kind, id, e.previous, s.record.Last)
 		}
-		next, legal := s.record.Apply(e.Entry)
+		next, legal := s.record.Apply(e.Entry, drillRetain)
 		if !legal {
-			wrong("event %d: %s of %s after %s", e.Seq, e.Event.Kind, id, s.record.State.Kind())
+			wrong("event %d: %s of %s after %s", e.Seq, e.Event.Kind, id, s.record.State)
 		}
 		s.record = next
 		if e.Event.Kind.Outcome() {
@@ -132,8 +131,15 @@ func (a audit) refund(c schemas.Command, s *story, moved []simulator.Movement, w
 		return
 	}
 	a.outcome(c, s, len(moved), wrong)
+	open := 0
 	for _, records := range a.records {
 		sameRecord(c.RequestID, records[c.RequestID], s.record, wrong)
+		if len(s.outcomes) == 0 {
+			open++
+		}
+	}
+	if a.open[c.RequestID] != open {
+		wrong("%s: listed %d times among the open refunds, want %d", c.RequestID, a.open[c.RequestID], open)
 	}
 }
 
@@ -141,7 +147,7 @@ func (a audit) outcome(c schemas.Command, s *story, moved int, wrong func(string
 	switch len(s.outcomes) {
 	case 0:
 		if a.waiting[c.RequestID] == 0 {
-			wrong("%s: forgotten as %s, no message carries it", c.RequestID, s.record.State.Kind())
+			wrong("%s: forgotten as %s, no message carries it", c.RequestID, s.record.State)
 		}
 		return
 	case 1:
@@ -161,13 +167,13 @@ func (a audit) outcome(c schemas.Command, s *story, moved int, wrong func(string
 	}
 }
 
-// sameRecord holds what Redis says against the fold of the journal. A claim may know of more clean attempts than the
-// journal tells: it gave them back. Attempts that were denied are told by the payment, not by the refund's own events.
-func sameRecord(id schemas.RequestID, got, want idempotency.Record, wrong func(string, ...any)) {
-	same := got.Clean >= want.Clean && got.Due.Equal(want.Due.Truncate(time.Millisecond)) && bytes.Equal(got.Trace, want.Trace)
-	rest := got
-	rest.Clean, rest.Due, rest.Trace, rest.Denied = want.Clean, want.Due, want.Trace, want.Denied
-	if !same || !reflect.DeepEqual(rest, want) {
+// drillRetain is how long the drills' journals are kept.
+const drillRetain = 90 * 24 * time.Hour
+
+// sameRecord holds what Redis says against the fold of the journal.
+func sameRecord(id schemas.RequestID, got, want ledger.Record, wrong func(string, ...any)) {
+	want.Begun, want.Since = want.Begun.UTC().Truncate(time.Millisecond), want.Since.UTC().Truncate(time.Millisecond)
+	if got != want {
 		wrong("%s: record %+v, want the journal's fold %+v", id, got, want)
 	}
 }

@@ -162,7 +162,7 @@ func (d *drill) readEvent(msg jetstream.Msg) journalled {
 		d.t.Errorf("event %d: id %q and message id %q differ", meta.Sequence.Stream, h.Get(schemas.HeaderEventID), h.Get(schemas.HeaderMsgID))
 	}
 	out := journalled{Entry: ledger.Entry{Seq: meta.Sequence.Stream, ID: h.Get(schemas.HeaderEventID), Event: e,
-		Owner: h.Get(schemas.HeaderOwner)}}
+		Owner: h.Get(schemas.HeaderOwner), Stored: meta.Timestamp}}
 	if parts := strings.Split(h.Get(schemas.HeaderTraceParent), "-"); len(parts) == 4 {
 		out.Trace, _ = hex.DecodeString(parts[1] + parts[2] + parts[3])
 	}
@@ -180,6 +180,7 @@ func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
 	ctx := context.Background()
 	keys := rdb.Scan(ctx, 0, "*", 1000).Iterator()
 	layouts := map[string]bool{}
+	a.open = map[schemas.RequestID]int{}
 	for keys.Next(ctx) {
 		layout, rest, _ := strings.Cut(strings.TrimPrefix(keys.Val(), "{refunds."), "}:")
 		kind, id, _ := strings.Cut(rest, ":")
@@ -187,6 +188,11 @@ func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
 		case "r":
 			layouts[strings.Split(layout, ":")[0]] = true
 			a.noLease(rdb, keys.Val(), id)
+		case "open":
+			for _, member := range rdb.ZRange(ctx, keys.Val(), 0, -1).Val() {
+				_, id, _ := strings.Cut(member, " ")
+				a.open[schemas.RequestID(id)]++
+			}
 		case "p", "v", "rate", "pos", "beat", "projector", "evicted", "oldest":
 		default:
 			a.residue = append(a.residue, fmt.Sprintf("redis holds %s", keys.Val()))
@@ -203,8 +209,7 @@ func (d *drill) readRedis(rdb redis.UniversalClient, a *audit) {
 // noLease looks whether a settled refund still has a lease.
 func (a *audit) noLease(rdb redis.UniversalClient, key, id string) {
 	fields := rdb.HGetAll(context.Background(), key).Val()
-	state := fields["s"] // the state's letter, and the number of attempts
-	if state != "" && idempotency.State(state[:1]).Settled() && (fields["o"] != "" || fields["l"] != "") {
+	if fields["s"] != "" && strings.Contains("scf", fields["s"][:1]) && (fields["o"] != "" || fields["l"] != "") {
 		a.residue = append(a.residue, fmt.Sprintf("%s is settled and still has a lease: %v", id, fields))
 	}
 }
@@ -222,7 +227,7 @@ func (d *drill) readStore(rdb redis.UniversalClient, layout string, a *audit) {
 		d.t.Fatal(err)
 	}
 	defer store.Close()
-	records := map[schemas.RequestID]idempotency.Record{}
+	records := map[schemas.RequestID]ledger.Record{}
 	a.records = append(a.records, records)
 	for _, e := range a.journal {
 		if e.Event.Kind == schemas.KindRejected {

@@ -95,7 +95,7 @@ func (r *outage) leaveBehind(replica *redisProcess, replication *link) {
 	for began := time.Now(); time.Since(began) < 3*lookEvery; {
 		r.made(someRefunds)
 	}
-	const pos = "{refunds.3.1:0}:pos"
+	const pos = "{refunds.4.1:0}:pos"
 	ahead, _ := r.redis.rdb.HGet(context.Background(), pos, "s").Uint64()
 	behind, err := replica.rdb.HGet(context.Background(), pos, "s").Uint64()
 	if err != nil || behind+someRefunds > ahead {
