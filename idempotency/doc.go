@@ -22,18 +22,12 @@
 // captured. A hold ends with its refund's outcome and with nothing else. In the same step a provider's bounds on how
 // fast refunds may go are counted; the intent that passes one stops the provider until an operator starts it again.
 //
-// # States of a refund
+// # What is forgotten
 //
-//	(nothing) ─► dispatched ─► succeeded | cancelled ─► (reversed is counted, the state stays)
-//	    │            │    ▲
-//	    │            │    └────────── deferred, resumed, a clean attempt
-//	    │            ├─► deferred     surely nothing moved; wait until due
-//	    │            ├─► acknowledged the provider's result comes later
-//	    │            ├─► parked       a person must decide; resumed makes all attempts clean
-//	    └────────────┴─► failed       nothing moved, final
-//
-// Every kind but reversed and resumed is legal from nothing. dispatched leaves parked and acknowledged as
-// they are and only counts the attempt. After an outcome everything but reversed is ignored and counted.
+// The journal is kept for a time, and so is what is folded from it. A fold forgets by the times at which the events were
+// stored: a settled refund, what a payment's refunds came to on a day, and what was captured, once nothing that is
+// younger speaks of them. So one journal folds to one state, however it is cut into batches, whenever it is read, and
+// however much older than that it is. Keys expire in Redis a day later, which decides nothing.
 //
 // # What a crash leaves behind
 //
@@ -41,7 +35,7 @@
 //	after the intent       dispatched in the journal: whoever claims next finds DOUBT and looks up
 //	during the call        the same
 //	after the outcome      SETTLED for whoever comes next
-//	Redis lost anywhere    NOT_READY or BEHIND until the journal is read again; leases and holds come back with their events
+//	Redis lost anywhere    NOT_READY or BEHIND until the journal is read again; holds come back with their events, leases do not
 //
 // # What it does not do
 //
