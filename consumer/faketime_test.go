@@ -20,6 +20,9 @@ import (
 	"refundworker/schemas"
 )
 
+// smallStore is all that a server in fake time stores, in bytes.
+const smallStore = 64 << 20
+
 // inFakeTime runs a test on a JetStream server and a Redis for which hours pass in moments. They and the workers talk
 // in memory: a socket would let no time pass.
 func inFakeTime(t *testing.T, script scripted.Config, test func(f *fixture), tune ...func(*consumer.Config)) {
@@ -28,7 +31,8 @@ func inFakeTime(t *testing.T, script scripted.Config, test func(f *fixture), tun
 	ats.Register() // the server's own clock ticks outside
 	defer ats.Unregister()
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
+		srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, JetStreamMaxStore: smallStore,
+			StoreDir: dir, NoLog: true, NoSigs: true})
 		if err != nil {
 			t.Fatal(err)
 		}

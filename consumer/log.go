@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -19,6 +21,9 @@ func noted(e schemas.Event) ledger.Entry { return ledger.Entry{Event: e, ID: e.I
 // Append is part of refund.Log.
 func (l log) Append(e ledger.Entry, after uint64) (refund.Stored, error) {
 	l.carryOn(&e)
+	if (after == 0 || e.Event.Kind == schemas.KindParked) && l.command.RequestID == e.Event.RequestID {
+		e.Command = inOneLine(l.msg.Data())
+	}
 	ctx, end := l.obs.sending(l.ctx, e.Event)
 	stored, err := l.journal.Append(ctx, e, after)
 	end(err)
@@ -69,6 +74,15 @@ func noAnswer(err error) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
+}
+
+// inOneLine is a command as an entry carries it.
+func inOneLine(body []byte) []byte {
+	var out bytes.Buffer
+	if json.Compact(&out, body) != nil {
+		return nil // it was decoded, so it is JSON
+	}
+	return out.Bytes()
 }
 
 // carryOn has the entry carry on the trace of the message in hand.

@@ -42,8 +42,14 @@ const (
 	metricDead           = "refund.dead"
 	metricLag            = "refund.projection.lag"
 	metricRebuilds       = "refund.projection.rebuilds"
+	metricPosition       = "refund.projection.position"
 	metricReady          = "refund.ready"
 	metricRecreated      = "refund.consumer.recreated"
+	metricOpen           = "refund.open"
+	metricOpenOldest     = "refund.open.oldest"
+	metricAtRisk         = "refund.at_risk"
+	metricUncarried      = "refund.uncarried"
+	metricCarriers       = "refund.carriers.restored"
 	metricBreaker        = "refund.breaker.state"
 	metricStopped        = "refund.velocity.stopped"
 	metricPassed         = "refund.velocity.passed"
@@ -55,6 +61,7 @@ const (
 	attrReason           = "reason"
 	attrMode             = "mode"
 	attrState            = "state"
+	attrCurrency         = "currency"
 	attrRequestID        = "refund.request_id"
 	attrPaymentReference = "refund.payment_reference"
 	attrAttempt          = "refund.attempt"
@@ -103,9 +110,9 @@ type observer struct {
 	log    *slog.Logger
 	tracer trace.Tracer
 
-	commands, notices, events, claims, dead, recreated metric.Int64Counter
-	inflight                                           metric.Int64UpDownCounter
-	processing, settling, guardWait                    metric.Float64Histogram
+	commands, notices, events, claims, dead, recreated, carriers metric.Int64Counter
+	inflight                                                     metric.Int64UpDownCounter
+	processing, settling, guardWait                              metric.Float64Histogram
 }
 
 var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
@@ -131,6 +138,7 @@ func newObserver(t Telemetry, store *idempotency.Store, readiness func() []strin
 	o.claims = counter(metricClaims, "{claim}", "Claims, by answer.")
 	o.dead = counter(metricDead, "{message}", "Dead letters stored.")
 	o.recreated = counter(metricRecreated, "{consumer}", "Durable consumers made anew because they stalled or were gone.")
+	o.carriers = counter(metricCarriers, "{refund}", "Open refunds that no message carried any more, or only an overdue one.")
 	o.processing = histogram(metricProcess, "From receive to the end of a delivery.", callBuckets)
 	o.guardWait = histogram(metricGuardWait, "From an intent to the verdict of its payment's guard.", waitBuckets)
 	o.settling = histogram(metricSettle, "From requestedAt to the outcome.", settleBuckets)
@@ -160,7 +168,10 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 		metric.WithDescription("Rebuilds of the projection from the journal by this process."))
 	ready, err3 := meter.Int64ObservableGauge(metricReady,
 		metric.WithDescription("1 for each reason that holds now; \"ready\" when there is none against."))
+	position, err5 := meter.Int64ObservableGauge(metricPosition,
+		metric.WithDescription("The journal's sequence up to which everything was projected, as this process last saw it."))
 	_, err4 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(position, int64(min(store.Gate().Position(), 1<<62)))
 		o.ObserveInt64(lag, int64(min(store.Gate().Lag(), 1<<62)))
 		o.ObserveInt64(rebuilds, int64(min(store.Stats().Rebuilds, 1<<62)))
 		now := readiness()
@@ -175,8 +186,8 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 			o.ObserveInt64(ready, value, metric.WithAttributes(attribute.String(attrReason, reason)))
 		}
 		return nil
-	}, lag, rebuilds, ready)
-	return errors.Join(err1, err2, err3, err4)
+	}, lag, rebuilds, ready, position)
+	return errors.Join(err1, err2, err3, err4, err5)
 }
 
 // watchBreakers measures the state of each provider's breaker.

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
 
 	"refundworker/consumer"
 	"refundworker/idempotency"
@@ -43,6 +44,8 @@ type fixture struct {
 	logTo io.Writer
 	// inMemory connects without sockets.
 	inMemory bool
+	// meters is where workers measure; nil means nowhere.
+	meters metric.MeterProvider
 }
 
 const provider schemas.ProviderName = "test"
@@ -133,7 +136,7 @@ func (f *fixture) start() *running {
 		logTo, level = f.logTo, slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: level}))
-	w, err := consumer.New(f.cfg, js, store, consumer.Telemetry{Log: log})
+	w, err := consumer.New(f.cfg, js, store, consumer.Telemetry{Log: log, Meters: f.meters})
 	if err != nil {
 		f.t.Fatal(err)
 	}

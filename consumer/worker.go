@@ -33,6 +33,7 @@ type Worker struct {
 	// processors are one for each instance.
 	processors []*processor
 	projector  *idempotency.Projector
+	sweep      *sweep
 }
 
 // New returns a worker that has not started. It reports every problem of the settings at once.
@@ -68,6 +69,9 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 			newLane(w, p, laneConfig{stream: schemas.StreamRetries, durable: durableLateNotices(in.Name),
 				subject: subjects.RetryNotices(in.Name), slots: retries, handle: p.settle}))
 	}
+	w.sweep = &sweep{store: store, journal: w.journal, sender: w.sender, obs: w.obs, log: t.Log,
+		commands: stream.NewQueue(js, schemas.StreamCommands), retries: stream.NewQueue(js, schemas.StreamRetries)}
+	measureOpen(t, cfg.Instances, &w.sweep.last)
 	watchBreakers(t, w.breakers)
 	measureVelocity(t, w.processors)
 	return w, nil
@@ -106,6 +110,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	behind.Go(func() { w.stop(w.store.Watch(background, w.journal)) })
 	behind.Go(func() { w.stop(w.projector.Run(background)) })
 	behind.Go(func() { w.relay(background) })
+	behind.Go(func() { w.sweep.run(background, w.projector.Leads) })
 	for _, l := range w.lanes {
 		lanes.Go(func() { l.run(pulling) })
 	}

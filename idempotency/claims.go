@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"refundworker/idempotency/ledger"
@@ -172,15 +171,8 @@ func (s *Store) IsInDoubt(ctx context.Context, id schemas.RequestID) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", id, err)
 	}
-	number := func(value any) int64 {
-		text, _ := value.(string)
-		n, _ := strconv.ParseInt(text, 10, 64)
-		return n
-	}
-	lease, undone := number(values[len(recordFields)]), number(values[len(recordFields)+1])
-	record := readRecord(values)
-	record.Clean = max(record.Clean, uint64(undone))
-	return record.InDoubt() && (record.State == schemas.KindParked || lease < time.Now().UnixMilli()), nil
+	record, lease := readClaimed(values)
+	return record.InDoubt() && (record.State == schemas.KindParked || lease.Before(time.Now())), nil
 }
 
 func newToken() string {

@@ -181,7 +181,7 @@ func readRecord(values []any) ledger.Record {
 	for i, letter := range recordFields {
 		text[letter], _ = values[i].(string)
 	}
-	number := func(field string) uint64 { n, _ := strconv.ParseUint(text[field], 10, 64); return n }
+	number := func(field string) uint64 { return readNumber(text[field]) }
 	r := ledger.Record{Intent: number(fieldIntent), Clean: number(fieldClean), Begun: readTime(text[fieldBegun]),
 		Last: number(fieldLast)}
 	if state := text[fieldState]; state != "" {
@@ -190,6 +190,8 @@ func readRecord(values []any) ledger.Record {
 	r.Fingerprint, r.Amount = readIdentity(text[fieldIdentity])
 	return r
 }
+
+func readNumber(text string) uint64 { n, _ := strconv.ParseUint(text, 10, 64); return n }
 
 // readTime reads Unix milliseconds; no text is the zero time.
 func readTime(text string) time.Time {

@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -234,6 +235,13 @@ func (g *Gate) Apart() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.apart
+}
+
+// Position is the journal sequence up to which everything was applied, in every partition, when this worker last looked.
+func (g *Gate) Position() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Min(g.floor)
 }
 
 func (g *Gate) floorOf(partition int) uint64 {

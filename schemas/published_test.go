@@ -193,7 +193,7 @@ var (
 	headers = []string{HeaderMsgID, HeaderTraceParent, HeaderTraceState, HeaderBaggage, HeaderContentType, HeaderSpecVersion,
 		HeaderEventID, HeaderEventType, HeaderSource, HeaderSubject, HeaderTime, HeaderDataSchema, HeaderPrevious, HeaderOwner,
 		HeaderHold, HeaderRound, HeaderDeadReason, HeaderDeadDetail, HeaderDeadAt, HeaderKind, HeaderJournal, HeaderRules,
-		HeaderVelocity}
+		HeaderVelocity, HeaderCommand}
 )
 
 func allSubjects(s Subjects) []string {

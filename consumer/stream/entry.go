@@ -44,6 +44,9 @@ func entry(s schemas.Subjects, m *stored) ledger.Entry {
 		return e
 	}
 	e.Event, e.Hold = event, hold
+	if command := m.Header.Get(schemas.HeaderCommand); command != "" && len(command) <= maxCommand {
+		e.Command = []byte(command)
+	}
 	readTrace(m.Header, &e)
 	return e
 }

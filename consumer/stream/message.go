@@ -16,6 +16,8 @@ const (
 	maxHeader     = 256
 	maxTraceState = 512
 	maxBaggage    = 8192
+	// maxCommand is more than a command of any use has; one that is longer is not carried.
+	maxCommand = 32 << 10
 )
 
 // message is the one place where messages for the journal are made. What is about a refund carries its condition from
@@ -45,6 +47,9 @@ func message(s schemas.Subjects, e ledger.Entry, after uint64) (*nats.Msg, error
 	}
 	if e.Owner != "" {
 		msg.Header.Set(schemas.HeaderOwner, e.Owner)
+	}
+	if len(e.Command) > 0 && len(e.Command) <= maxCommand {
+		msg.Header.Set(schemas.HeaderCommand, string(e.Command))
 	}
 	setHold(msg.Header, e.Hold)
 	setTrace(msg.Header, e)
@@ -81,6 +86,13 @@ func setHold(header nats.Header, hold *ledger.Hold) {
 	if hold.Velocity != nil {
 		header.Set(schemas.HeaderVelocity, hold.Velocity.String())
 	}
+}
+
+// TraceHeader is the trace context that an entry carries, as headers of a message.
+func TraceHeader(e ledger.Entry) nats.Header {
+	header := nats.Header{}
+	setTrace(header, e)
+	return header
 }
 
 // setTrace writes the trace context of the command that an entry is about.

@@ -318,7 +318,7 @@ func dispatched(id string, attempt int, owner string) ledger.Entry {
 	e.Attempt, e.LeaseUntil, e.IdempotencyKey, e.Baseline = attempt, &lease, id, []byte(`{"net":"15"}`)
 	return ledger.Entry{Event: e, Owner: owner, Hold: &ledger.Hold{Kind: ledger.ShareHold, Rules: 1},
 		Trace:      stream.PackTrace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-		TraceState: "a=b", Baggage: "c=d"}
+		TraceState: "a=b", Baggage: "c=d", Command: []byte(`{"requestId":"é <\\u0000> ` + id + `"}`)}
 }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

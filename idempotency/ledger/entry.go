@@ -22,6 +22,9 @@ type Entry struct {
 	Previous uint64
 	// Owner is the token of the claim under which the event was written; empty when there was none.
 	Owner string
+	// Command is the refund's command as it was published; nil where the entry does not carry it. A refund's first entry
+	// does, and those that say again that it is parked: the older ones age out.
+	Command []byte
 	// Hold is what a dispatched event asks of its payment; nil when it asks for nothing and takes its share all the same.
 	Hold *Hold
 	// Trace is the trace context as 25 bytes: trace id, span id, flags; nil when there is none.

@@ -17,6 +17,8 @@ type Refund struct {
 	First *schemas.Event
 	// Outcome is the event that ended the refund; nil before it.
 	Outcome *schemas.Event
+	// Command is the refund's command as it was published, as it was journalled last; nil when no entry carries it.
+	Command []byte
 	// Intents are the attempts journalled, oldest first.
 	Intents []Intent
 	// Attempts is the highest attempt's number and Deferrals how often the provider said "not now".
@@ -59,6 +61,9 @@ func Fold(chain []Entry, clean uint64) Refund {
 	var r Refund
 	for _, e := range chain {
 		r.Head = e.Seq
+		if e.Command != nil {
+			r.Command = e.Command
+		}
 		if e.Event.Kind != "" {
 			r.take(e)
 		}

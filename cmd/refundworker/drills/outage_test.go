@@ -102,6 +102,25 @@ func (r *outage) breaks(trouble func(), reasons ...string) {
 	r.noticed(reasons...)
 }
 
+// seen waits until every worker has seen all of the journal applied that is there now: what a worker has not seen, it
+// cannot miss.
+func (r *outage) seen() {
+	r.t.Helper()
+	stream, err := r.load.js.Stream(context.Background(), schemas.StreamJournal)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	last := stream.CachedInfo().State.LastSeq
+	for _, w := range r.workers {
+		r.until("the worker sees it applied", func() error {
+			if at := w.measures("refund_projection_position"); at < float64(last) {
+				return fmt.Errorf("it is at %v, want %d", at, last)
+			}
+			return nil
+		})
+	}
+}
+
 // begins marks the beginning of trouble.
 func (r *outage) begins() {
 	r.trouble, r.printed = time.Now(), nil

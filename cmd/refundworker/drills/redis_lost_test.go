@@ -112,6 +112,7 @@ func TestRedisRestoredFromOlderCopy(t *testing.T) {
 	r.begin(nil)
 	r.redis.save("older.rdb")
 	r.made(someRefunds)
+	r.seen()
 	before := r.load.all()
 	release := r.holdRebuild()
 	r.breaks(func() {

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"refundworker/idempotency/servertest"
@@ -97,6 +99,26 @@ func (w *workerProcess) awaitNotReady(reasons ...string) time.Time {
 		return fmt.Errorf("it says %v", said)
 	})
 	return time.Now()
+}
+
+// measures is the value of a metric without labels; -1 when the worker does not tell.
+func (w *workerProcess) measures(name string) float64 {
+	client := http.Client{Timeout: patience}
+	res, err := client.Get("http://" + w.admin + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	for line := range strings.Lines(string(body)) {
+		value, is := strings.CutPrefix(line, name)
+		if i := strings.LastIndexByte(value, ' '); is && i >= 0 && (value[0] == ' ' || value[0] == '{') {
+			if n, err := strconv.ParseFloat(strings.TrimSpace(value[i:]), 64); err == nil {
+				return n
+			}
+		}
+	}
+	return -1
 }
 
 // waitsFor is what /readyz says; nothing when the worker is ready.

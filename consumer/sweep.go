@@ -1,0 +1,207 @@
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"refundworker/consumer/stream"
+	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
+	"refundworker/schemas"
+)
+
+const (
+	// sweepEvery is the time between two passes.
+	sweepEvery = time.Minute
+	// sweepBatch is how many refunds' messages are looked for in one pass: reading one costs the server a request. All
+	// have their turn, one batch after another.
+	sweepBatch = 1000
+	// sweepQueue is how many messages of a queue are looked through for those that carry a refund. With more of them
+	// waiting, whatever is missing is looked for later.
+	sweepQueue = 5000
+	// settling is how long a refund is left alone after its last event, and a schedule after it was due.
+	settling = 2 * time.Minute
+)
+
+// sweep counts the open refunds, and sees to it that each has a message that carries it. Nothing loses one as a rule; a
+// schedule that falls due while its stream takes nothing never fires, for one, and a person may delete what they should
+// not. One worker sweeps at a time, the one whose projector leads; two are harmless, for what they store is conditional.
+type sweep struct {
+	store   *idempotency.Store
+	journal *stream.Journal
+	sender  *sender
+	obs     *observer
+	log     *slog.Logger
+	// commands and retries are the queues that carry refunds.
+	commands, retries *stream.Queue
+	// last is what was counted last; nil while another worker sweeps.
+	last atomic.Pointer[census]
+	// next is where the next batch begins, missed are those for which no message was found in the last pass.
+	next   int
+	missed map[schemas.RequestID]bool
+}
+
+// run sweeps while leads reports true, until ctx ends.
+func (s *sweep) run(ctx context.Context, leads func() bool) {
+	told := ""
+	for ctx.Err() == nil {
+		wait := sweepEvery
+		if !leads() {
+			s.last.Store(nil)
+			s.next, s.missed, wait = 0, nil, relayEvery
+		} else if err := s.pass(ctx); err == nil || ctx.Err() != nil {
+			told = ""
+		} else {
+			if err.Error() != told {
+				told = err.Error()
+				s.log.Warn("open refunds are not looked through now", "error", told)
+			}
+			wait = relayEvery
+		}
+		_ = pause(ctx, wait)
+	}
+}
+
+// pass counts all open refunds, and looks for the messages of a batch of them.
+func (s *sweep) pass(ctx context.Context) error {
+	counted, n := newCensus(), 0
+	var batch []idempotency.Open
+	err := s.store.EachOpen(ctx, func(o idempotency.Open) {
+		counted.add(o)
+		due := n >= s.next && n < s.next+sweepBatch || s.missed[o.RequestID]
+		if n++; due && !o.Leased && time.Since(o.Since) > settling {
+			batch = append(batch, o)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if s.next += sweepBatch; s.next >= n {
+		s.next = 0
+	}
+	missed, carried := map[schemas.RequestID]bool{}, map[schemas.ProviderName]*carriedSet{}
+	for _, o := range batch {
+		found, err := s.isScheduled(ctx, o)
+		if err != nil {
+			return err
+		}
+		if found {
+			continue
+		}
+		if !s.missed[o.RequestID] { // it may be on its way from one message to the next
+			missed[o.RequestID] = true
+			continue
+		}
+		if carried[o.Provider] == nil {
+			if carried[o.Provider], err = s.carried(ctx, o.Provider); err != nil {
+				return err
+			}
+		}
+		if carried[o.Provider].has(o.RequestID) {
+			continue
+		}
+		if ok, err := s.restore(ctx, o); err != nil {
+			return err
+		} else if !ok {
+			counted.uncarried[o.Provider]++
+			missed[o.RequestID] = true
+		}
+	}
+	counted.keepZeros(s.last.Load())
+	s.missed = missed
+	s.last.Store(counted)
+	return nil
+}
+
+// isScheduled reports whether a schedule carries the refund. One that is overdue fires now.
+func (s *sweep) isScheduled(ctx context.Context, o idempotency.Open) (bool, error) {
+	m, err := s.retries.Last(ctx, s.sender.subjects.Later(o.Provider, o.RequestID))
+	if m == nil || err != nil {
+		return false, err
+	}
+	if due := dueAt(m.Header); !due.IsZero() && time.Now().Add(s.store.Gate().Apart()).Sub(due) < settling {
+		return true, nil
+	}
+	if err := s.sender.hurry(ctx, o.Provider, o.RequestID); err != nil {
+		return false, err
+	}
+	s.obs.restored(ctx, o.Provider, "overdue")
+	s.log.WarnContext(ctx, "a refund's schedule did not fire when it was due: it fires now", "requestId", string(o.RequestID),
+		"provider", string(o.Provider), "due", dueAt(m.Header).String())
+	return true, nil
+}
+
+// carriedSet is the refunds that messages of a provider's queues carry.
+type carriedSet struct {
+	ids map[schemas.RequestID]bool
+	// all is set when every message was looked at.
+	all bool
+}
+
+// has reports whether a refund is carried, or may be.
+func (c *carriedSet) has(id schemas.RequestID) bool { return !c.all || c.ids[id] }
+
+func (s *sweep) carried(ctx context.Context, p schemas.ProviderName) (*carriedSet, error) {
+	set, now := &carriedSet{ids: map[schemas.RequestID]bool{}}, time.Now().Add(time.Hour)
+	take := func(m stream.Waiting) {
+		var command struct {
+			RequestID schemas.RequestID `json:"requestId"`
+		}
+		if json.Unmarshal(m.Data, &command) == nil {
+			set.ids[command.RequestID] = true
+		}
+	}
+	for _, queue := range []struct {
+		of      *stream.Queue
+		subject string
+	}{{s.retries, s.sender.subjects.Retry(p)}, {s.commands, s.sender.subjects.Command(p)}} {
+		all, err := queue.of.Each(ctx, queue.subject, now, sweepQueue, take)
+		if err != nil || !all {
+			return set, err
+		}
+	}
+	set.all = true
+	return set, nil
+}
+
+// restore stores the message that carries a refund on, made of what the journal says. It reports false when the journal does
+// not have the refund's command.
+func (s *sweep) restore(ctx context.Context, o idempotency.Open) (bool, error) {
+	chain, err := s.journal.Chain(ctx, o.RequestID)
+	if err != nil {
+		return false, err
+	}
+	refund := ledger.Fold(chain, 0)
+	switch {
+	case refund.Outcome != nil || refund.First == nil: // it has ended meanwhile
+		return true, nil
+	case refund.Command == nil:
+		s.log.ErrorContext(ctx, "no message carries an open refund, and the journal does not have its command: publish the same "+
+			"command again", "requestId", string(o.RequestID), "provider", string(o.Provider), "state", string(refund.State))
+		return false, nil
+	}
+	subjects := s.sender.subjects
+	msg := schedule(scheduled{subject: subjects.Later(o.Provider, o.RequestID), target: subjects.Retry(o.Provider),
+		id: fmt.Sprintf("%s:restored:%d", o.RequestID, refund.Head), at: time.Now().Add(s.store.Gate().Apart()),
+		copied: copied{body: refund.Command, header: stream.TraceHeader(chain[0]), since: refund.First.OccurredAt}})
+	if _, err := s.sender.publishAfter(ctx, msg, 0); err != nil && !errors.Is(err, errOvertaken) {
+		return false, err
+	}
+	s.obs.restored(ctx, o.Provider, "missing")
+	s.log.ErrorContext(ctx, "no message carried an open refund: it is carried on from the journal", "requestId", string(o.RequestID),
+		"provider", string(o.Provider), "state", string(refund.State))
+	return true, nil
+}
+
+// restored counts a refund that is carried on.
+func (o *observer) restored(ctx context.Context, p schemas.ProviderName, reason string) {
+	o.carriers.Add(ctx, 1, metric.WithAttributes(attribute.String(attrProvider, string(p)), attribute.String(attrReason, reason)))
+}
