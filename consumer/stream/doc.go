@@ -40,9 +40,9 @@
 // # The relay
 //
 // REFUND_EVENTS holds the public events in the journal's order, one message for each entry. It decides nothing. The relay
-// leaves out who wrote an event, what it asked of its payment, the command, the baseline and the idempotency key. A published event
-// names its entry in Refund-Journal; that number, not the message id, says how far the relay has come. Nats-Msg-Id equals
-// ce-id, as readers expect. If that id is taken already, by a foreign message or by an earlier entry of the same fact,
+// leaves out who wrote an event, what it asked of its payment, the command, the baseline and the idempotency key. A
+// published event names its entry in Refund-Journal; that number, not the message id, says how far the relay has come.
+// Nats-Msg-Id equals ce-id, as readers expect. If that id is taken already, by a foreign message or by an earlier entry of the same fact,
 // the event is published under the id "journal-" and its sequence, or else under none: an entry is never left out.
 //
 // Every publish names the last sequence of the stream, as of which the relay has looked at every message. So of two
