@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
 	"refundworker/idempotency"
 	"refundworker/providers"
@@ -16,12 +17,8 @@ import (
 // calls is the provider behind its brakes, for one delivery.
 type calls struct {
 	*delivery
-	// pass is the right to ask the provider; nil while there is none.
-	pass *pass
+	permit *brakes.Permit
 }
-
-// end gives the pass back.
-func (c *calls) end() { c.pass.end() }
 
 // Admit is part of refund.Provider. What was claimed just before the worker pauses asks nothing any more.
 func (c *calls) Admit(calls int, until time.Time) error {
@@ -36,8 +33,7 @@ func (c *calls) Admit(calls int, until time.Time) error {
 	if err := c.mayCall(); err != nil {
 		return err
 	}
-	c.pass.end()
-	if c.pass, err = c.brakes.enter(time.Now()); err != nil {
+	if err := c.permit.Admit(); err != nil {
 		return fmt.Errorf("%w: %w", refund.ErrNotAsked, err)
 	}
 	return nil
@@ -60,7 +56,7 @@ func (c *calls) Prepare(call refund.Call) (providers.Baseline, providers.Result,
 	defer cancel()
 	baseline, result, err := c.in.Provider.Prepare(ctx, call.Request)
 	if c.caps.Prepares {
-		c.heard(c.ctx, c.pass, reads, err)
+		c.permit.ReportQuery(c.ctx, err)
 	}
 	return baseline, result, err
 }
@@ -73,7 +69,7 @@ func (c *calls) Refund(call refund.Call) (providers.Result, error) {
 	ctx, cancel := context.WithDeadline(c.ctx, call.Until)
 	defer cancel()
 	result, err := c.callQuickly(ctx, call.Request)
-	c.heard(c.ctx, c.pass, answers, err)
+	c.permit.Report(c.ctx, err)
 	return result, err
 }
 
@@ -82,7 +78,7 @@ func (c *calls) Lookup(call refund.Call) (providers.Finding, error) {
 	ctx, cancel := context.WithDeadline(c.ctx, call.Until)
 	defer cancel()
 	finding, err := c.in.Provider.Lookup(ctx, call.Request)
-	c.heard(c.ctx, c.pass, reads, err)
+	c.permit.ReportQuery(c.ctx, err)
 	return finding, err
 }
 

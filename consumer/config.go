@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"refundworker/consumer/brakes"
 	"refundworker/consumer/stream"
 	"refundworker/providers"
 	"refundworker/schemas"
@@ -64,25 +65,9 @@ type Instance struct {
 	// RetryAfterMax bounds what the provider may ask us to wait. Default 1 minute.
 	RetryAfterMax time.Duration
 	// Breaker says when the provider is left alone.
-	Breaker Breaker
+	Breaker brakes.Breaker
 	// Velocity says when the provider is stopped for the whole fleet. Default: never.
 	Velocity []Velocity
-}
-
-// Breaker leaves a provider alone while most of its calls bring no answer: then nothing is pulled for Open, and after
-// that a few calls tell whether it is back. Declines are answers. Defaults 20, 75, 20, 30 s, 5 s, 3.
-type Breaker struct {
-	// Off turns it off.
-	Off bool
-	// Consecutive is how many calls in a row without an answer open it.
-	Consecutive int
-	// Percent of the calls within Interval without an answer opens it, once there were at least Calls.
-	Percent, Calls int
-	Interval       time.Duration
-	// Open is how long nothing is pulled.
-	Open time.Duration
-	// Probes is how many calls go through then; as many answers in a row close it.
-	Probes int
 }
 
 // Velocity is a bound on the refunds that a provider begins within any window of time, in one currency. Passing it stops
@@ -146,21 +131,11 @@ func (c Config) WithDefaults() Config {
 		setDefault(&in.Backoff.Max, 15*time.Minute)
 		setDefault(&in.Backoff.Multiplier, 2)
 		setDefault(&in.RetryAfterMax, time.Minute)
-		in.Breaker = in.Breaker.withDefaults()
+		in.Breaker = in.Breaker.WithDefaults()
 		instances[i] = in
 	}
 	c.Instances = instances
 	return c
-}
-
-func (b Breaker) withDefaults() Breaker {
-	setDefault(&b.Consecutive, 20)
-	setDefault(&b.Percent, 75)
-	setDefault(&b.Calls, 20)
-	setDefault(&b.Interval, 30*time.Second)
-	setDefault(&b.Open, 5*time.Second)
-	setDefault(&b.Probes, 3)
-	return b
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -237,7 +212,9 @@ func (in Instance) problems(c Config) []error {
 		wrong("backoff wants initial not above max, multiplier at least 1, jitter 0 to 1")
 	}
 	in.judgeRate(wrong)
-	in.Breaker.judge(wrong)
+	for _, err := range in.Breaker.Problems() {
+		wrong("breaker.%v", err)
+	}
 	if len(in.Velocity) > maxVelocity {
 		wrong("velocity has %d bounds, want at most %d", len(in.Velocity), maxVelocity)
 	}
@@ -258,27 +235,6 @@ func (in Instance) judgeRate(wrong func(format string, args ...any)) {
 	}
 	if in.RetryAfterMax < time.Second || in.RetryAfterMax > time.Hour {
 		wrong("rate.retryAfterMax is %s, want 1s to %s", in.RetryAfterMax, time.Hour)
-	}
-}
-
-func (b Breaker) judge(wrong func(format string, args ...any)) {
-	if b.Consecutive < 1 {
-		wrong("breaker.consecutive is %d, want at least 1", b.Consecutive)
-	}
-	if b.Percent < 1 || b.Percent > 100 {
-		wrong("breaker.percent is %d, want 1 to 100", b.Percent)
-	}
-	if b.Calls < 1 {
-		wrong("breaker.calls is %d, want at least 1", b.Calls)
-	}
-	if b.Interval < time.Second {
-		wrong("breaker.interval is %s, want at least 1s", b.Interval)
-	}
-	if b.Open < 100*time.Millisecond || b.Open > 10*time.Minute {
-		wrong("breaker.open is %s, want 100ms to %s", b.Open, 10*time.Minute)
-	}
-	if b.Probes < 1 || b.Probes > 100 {
-		wrong("breaker.probes is %d, want 1 to 100", b.Probes)
 	}
 }
 

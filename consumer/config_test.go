@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"refundworker/consumer"
+	"refundworker/consumer/brakes"
 	"refundworker/providers/scripted"
 )
 
@@ -22,11 +23,11 @@ func adapter(t *testing.T) *scripted.Provider {
 
 func TestConfigDefaults(t *testing.T) {
 	p := adapter(t)
-	breaker := consumer.Breaker{Consecutive: 20, Percent: 75, Calls: 20, Interval: 30 * time.Second, Open: 5 * time.Second, Probes: 3}
+	breaker := brakes.Breaker{Consecutive: 20, Percent: 75, Calls: 20, Interval: 30 * time.Second, Open: 5 * time.Second, Probes: 3}
 	given := consumer.Config{Instances: []consumer.Instance{{Name: "a", Provider: p},
 		{Name: "b", Provider: p, Concurrency: 7, Timeout: time.Minute, MaxAttempts: 3,
 			Backoff: consumer.Backoff{Initial: 2 * time.Second, Jitter: 0.1}, RetryAfterMax: time.Hour,
-			Breaker: consumer.Breaker{Off: true, Percent: 50, Open: time.Minute}}}}
+			Breaker: brakes.Breaker{Off: true, Percent: 50, Open: time.Minute}}}}
 	before := slices.Clone(given.Instances)
 	got := given.WithDefaults()
 	want := consumer.Config{Prefix: "refunds", Accept: 30 * day, Retain: 90 * day, Replicas: 1, LeaseMargin: 30 * time.Second,
@@ -36,7 +37,7 @@ func TestConfigDefaults(t *testing.T) {
 				RetryAfterMax: time.Minute, Breaker: breaker},
 			{Name: "b", Provider: p, Concurrency: 7, Timeout: time.Minute, MaxAttempts: 3, GiveUpAfter: 3 * day,
 				Backoff:       consumer.Backoff{Initial: 2 * time.Second, Max: 15 * time.Minute, Multiplier: 2, Jitter: 0.1},
-				RetryAfterMax: time.Hour, Breaker: consumer.Breaker{Off: true, Consecutive: 20, Percent: 50, Calls: 20,
+				RetryAfterMax: time.Hour, Breaker: brakes.Breaker{Off: true, Consecutive: 20, Percent: 50, Calls: 20,
 					Interval: 30 * time.Second, Open: time.Minute, Probes: 3}}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -7,10 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"refundworker/idempotency"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"refundworker/consumer/brakes"
+	"refundworker/idempotency"
 )
 
 const (
@@ -98,26 +99,27 @@ func (l *lane) run(ctx context.Context) {
 // turns is how many deliveries find turns at the provider's rates soon.
 func (l *lane) turns() int {
 	if !l.asks {
-		return unbounded
+		return brakes.Unbounded
 	}
 	return l.processor.turns(time.Now())
 }
 
-// room is how many deliveries may be begun now.
-func (l *lane) room() int {
+// room is how many deliveries may be begun now, and whether they are probes.
+func (l *lane) room() (n int, probes bool) {
 	switch {
 	case !l.asks:
-		return unbounded
+		return brakes.Unbounded, false
 	case !l.processor.velocity.known(): // the provider may be stopped
-		return 0
+		return 0, false
 	}
-	return l.processor.brakes.room(time.Now())
+	return l.processor.brakes.Room()
 }
 
 // ready waits while claims are not answered or the provider is left alone; it reports false when the caller should look again.
 func (l *lane) ready(ctx context.Context) bool {
 	changed := l.worker.store.Gate().Changed()
-	if l.worker.store.Gate().Reason() == idempotency.Ready && l.room() > 0 && l.turns() > 0 {
+	room, _ := l.room()
+	if l.worker.store.Gate().Reason() == idempotency.Ready && room > 0 && l.turns() > 0 {
 		return true
 	}
 	var first <-chan struct{}
@@ -157,7 +159,8 @@ func (l *lane) renew(ctx context.Context, why string) jetstream.Consumer {
 
 // stalled tells whether messages wait although none came for long while slots were free.
 func (l *lane) stalled(ctx context.Context, consumer jetstream.Consumer) bool {
-	if consumer == nil || len(l.free) == 0 || l.room() == 0 || l.turns() == 0 {
+	room, _ := l.room()
+	if consumer == nil || len(l.free) == 0 || room == 0 || l.turns() == 0 {
 		return false
 	}
 	try, cancel := context.WithTimeout(ctx, topologyTry)
@@ -217,7 +220,7 @@ func (l *lane) takeSlots(ctx context.Context) (n int, few bool) {
 	case <-ctx.Done():
 		return 0, false
 	}
-	room := l.room() // asked only now: it may have taken long to get a slot
+	room, few := l.room() // asked only now: it may have taken long to get a slot
 	most := min(room, l.turns())
 	if most == 0 {
 		l.free <- struct{}{}
@@ -227,10 +230,10 @@ func (l *lane) takeSlots(ctx context.Context) (n int, few bool) {
 		select {
 		case <-l.free:
 		default:
-			return n, room < unbounded
+			return n, few
 		}
 	}
-	return n, room < unbounded
+	return n, few
 }
 
 // handle keeps a panic of our own code from ending the process: the delivery is left to its ack wait, and

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
 	"refundworker/idempotency"
 	"refundworker/providers"
@@ -196,7 +197,7 @@ func watchBreakers(t Telemetry, states func() map[schemas.ProviderName]string) {
 		metric.WithDescription("1 for the state that each provider's circuit breaker is in."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			for name, now := range states() {
-				for _, state := range []string{stateClosed, stateHalfOpen, stateOpen} {
+				for _, state := range []string{brakes.StateClosed, brakes.StateHalfOpen, brakes.StateOpen} {
 					value := int64(0)
 					if state == now {
 						value = 1

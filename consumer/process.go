@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
+	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
 	"refundworker/consumer/stream"
 	"refundworker/idempotency"
@@ -40,7 +41,7 @@ type processor struct {
 	// fleetTaken is until when the fleet's turns are taken, but for the next few seconds' after it, in Unix nanoseconds.
 	fleetTaken atomic.Int64
 	// brakes tell whether the provider may be asked at all.
-	brakes *brakes
+	brakes *brakes.Brakes
 	// velocity is whether the provider is stopped.
 	velocity *velocityWatch
 	// fatal stops the worker: going on could move money twice.
@@ -121,8 +122,8 @@ func (d *delivery) work() refund.Ending {
 		return d.end(decision)
 	}
 	defer d.inHand.leave(mine)
-	calls := &calls{delivery: d}
-	defer calls.end()
+	calls := &calls{delivery: d, permit: d.brakes.NewPermit()}
+	defer calls.permit.Release()
 	protocol := refund.Protocol{Rules: d.rules(), Ports: refund.Ports{Claims: &claims{delivery: d}, Log: log{d}, Payments: &payments{delivery: d},
 		Provider: calls, Carrier: &carrier{delivery: d}, Clock: clock{}}}
 	return protocol.Work(refund.Delivery{Command: d.command, Fingerprint: fingerprint, BodyHash: mine.body, Scheduled: d.scheduled,

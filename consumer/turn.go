@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"refundworker/consumer/brakes"
 	"refundworker/idempotency"
 )
 
@@ -17,7 +18,7 @@ func (p *processor) turns(now time.Time) int {
 	if p.caps.Prepares {
 		calls = 2
 	}
-	turns, queued := unbounded, int(p.queued.Load())
+	turns, queued := brakes.Unbounded, int(p.queued.Load())
 	if p.in.PerSecond > 0 {
 		turns = (int(p.limit.TokensAt(now))+p.in.PerSecond*ahead)/calls - queued
 	}

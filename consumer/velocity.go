@@ -104,11 +104,7 @@ func (p *processor) stopped(ctx context.Context) bool {
 	if !taken {
 		return before.Stopped
 	}
-	if look.Stopped {
-		p.brakes.stop()
-	} else {
-		p.brakes.start()
-	}
+	p.brakes.SetStopped(look.Stopped)
 	switch {
 	case look.Stopped && !before.Stopped:
 		p.obs.log.ErrorContext(ctx, "the provider is stopped: its refunds came too fast. Nothing goes ahead until an operator "+

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
+	"refundworker/consumer/brakes"
 	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/providers"
@@ -54,7 +55,8 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
 		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, sender: w.sender, obs: w.obs,
-			inHand: newInHand(), limit: limiter(in.PerSecond), brakes: newBrakes(in, t.Log),
+			inHand: newInHand(), limit: limiter(in.PerSecond), brakes: brakes.New(brakes.Config{Provider: in.Name,
+				Breaker: in.Breaker, RetryAfterMax: in.RetryAfterMax, Log: t.Log}),
 			velocity: newVelocityWatch(), fatal: w.stop}
 		w.processors = append(w.processors, p)
 		// Retries keep slots of their own: new commands cannot starve them, nor they new commands.
@@ -203,4 +205,22 @@ func (w *Worker) Readiness() []string {
 		}
 	}
 	return reasons
+}
+
+// Providers tells what holds each provider back: "closed" when nothing does, "open" or "half_open" while calls bring no
+// answer, "resting" while the provider takes no calls of ours, "stopped" after too many refunds. None of them makes the
+// worker unready: the others go on.
+func (w *Worker) Providers() map[schemas.ProviderName]string { return w.states((*brakes.Brakes).State) }
+
+// breakers are the states of the breakers by themselves.
+func (w *Worker) breakers() map[schemas.ProviderName]string {
+	return w.states((*brakes.Brakes).BreakerState)
+}
+
+func (w *Worker) states(of func(*brakes.Brakes) string) map[schemas.ProviderName]string {
+	states := make(map[schemas.ProviderName]string, len(w.processors))
+	for _, p := range w.processors {
+		states[p.in.Name] = of(p.brakes)
+	}
+	return states
 }

@@ -76,6 +76,8 @@ var floors = []floor{
 	{packages: []string{"consumer/..."}, forbidden: []string{module + "/cmd/..."}, why: "imports point down"},
 	{packages: []string{"consumer/..."}, forbidden: []string{module + "/providers/..."}, except: []string{module + "/providers"},
 		why: "the life of a command knows no provider by name"},
+	{packages: []string{"consumer/brakes/..."}, except: inModule([]string{"providers", "schemas"}),
+		forbidden: []string{module + "/...", "go.opentelemetry.io/..."}, why: "when a provider may be called is known without streams, Redis and metrics"},
 	{packages: []string{"..."}, except: []string{"idempotency", "cmd/refundworker"}, forbidden: []string{"github.com/redis/...", "github.com/alicebob/..."},
 		why: "Redis lives in idempotency and is dialled in cmd"},
 	{packages: []string{"..."}, except: []string{"consumer", "consumer/stream", "cmd/refundworker"}, forbidden: []string{"github.com/nats-io/..."},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"refundworker/consumer"
+	"refundworker/consumer/brakes"
 )
 
 // documented is the settings example of the documentation, with values where that has an ellipsis.
@@ -71,7 +72,7 @@ func TestSettingsAsDocumented(t *testing.T) {
 	wantIn := consumer.Instance{Name: "bbmsl-hk", Concurrency: 64, Timeout: 20 * time.Second, MaxAttempts: 12, GiveUpAfter: 72 * time.Hour,
 		Backoff: consumer.Backoff{Initial: time.Second, Max: 15 * time.Minute, Multiplier: 2, Jitter: 0.5}, PerSecond: 50}
 	wantIn.RetryAfterMax = time.Minute
-	wantIn.Breaker = consumer.Breaker{Consecutive: 20, Percent: 75, Calls: 20, Interval: 30 * time.Second, Open: 5 * time.Second, Probes: 3}
+	wantIn.Breaker = brakes.Breaker{Consecutive: 20, Percent: 75, Calls: 20, Interval: 30 * time.Second, Open: 5 * time.Second, Probes: 3}
 	if !reflect.DeepEqual(in, wantIn) {
 		t.Errorf("provider is %+v, want %+v", in, wantIn)
 	}

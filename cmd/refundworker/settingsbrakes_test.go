@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refundworker/consumer"
+	"refundworker/consumer/brakes"
 )
 
 // braked are the settings of one scripted provider with brakes.
@@ -26,7 +27,7 @@ func TestSettingsOfBrakes(t *testing.T) {
 		t.Fatalf("problems are %q, want none", problems)
 	}
 	in := s.worker.Instances[0]
-	if want := (consumer.Breaker{Off: true, Consecutive: 7, Percent: 40, Calls: 9, Interval: 10 * time.Second, Open: 2 * time.Second,
+	if want := (brakes.Breaker{Off: true, Consecutive: 7, Percent: 40, Calls: 9, Interval: 10 * time.Second, Open: 2 * time.Second,
 		Probes: 1}); in.Breaker != want {
 		t.Errorf("breaker is %+v, want %+v", in.Breaker, want)
 	}

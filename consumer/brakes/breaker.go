@@ -1,9 +1,10 @@
-package consumer
+package brakes
 
 import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/sony/gobreaker/v2"
 )
@@ -21,32 +22,32 @@ type breaker struct {
 	tripped gobreaker.Counts
 }
 
-func newBreaker(in Instance, log *slog.Logger) *breaker {
-	b := &breaker{cfg: in.Breaker, log: log.With("provider", string(in.Name))}
+func newBreaker(cfg Breaker, log *slog.Logger) *breaker {
+	b := &breaker{cfg: cfg, log: log}
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  uint32(in.Breaker.Probes),
-		Interval:     in.Breaker.Interval,
-		BucketPeriod: in.Breaker.Interval / 10,
-		Timeout:      in.Breaker.Open,
+		MaxRequests:  uint32(cfg.Probes),
+		Interval:     cfg.Interval,
+		BucketPeriod: cfg.Interval / 10,
+		Timeout:      cfg.Open,
 		ReadyToTrip:  b.trips,
 		IsExcluded:   func(err error) bool { return errors.Is(err, errSilent) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			b.changes.Add(1)
 			b.streak.Store(0)
-			b.tell(from, to)
+			b.logChange(from, to)
 		},
 	})
 	return b
 }
 
-// What the circuit is told of calls that were not answered, and of probes that made none.
+// What the circuit takes for calls that were not answered, and for probes that made none.
 var (
 	errFails  = errors.New("no answer")
 	errSilent = errors.New("no call")
 )
 
-func (v verdict) err() error {
-	switch v {
+func (h health) err() error {
+	switch h {
 	case silent:
 		return errSilent
 	case fails:
@@ -65,8 +66,8 @@ func (b *breaker) trips(c gobreaker.Counts) bool {
 	return int(b.streak.Load()) >= b.cfg.Consecutive || all >= b.cfg.Calls && 100*failed >= b.cfg.Percent*all
 }
 
-// tell logs the first opening and the closing: what comes between would be told with each probe.
-func (b *breaker) tell(from, to gobreaker.State) {
+// logChange logs the first opening and the closing: what comes between would be logged with each probe.
+func (b *breaker) logChange(from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
 		b.log.Info("the provider answers again")
@@ -77,42 +78,42 @@ func (b *breaker) tell(from, to gobreaker.State) {
 	}
 }
 
-// enter gives the right to a call, and what to tell at its end; it reports false when there is none.
-func (b *breaker) enter() (func(verdict), bool) {
+// admit is part of brake.
+func (b *breaker) admit(time.Time) (release func(health), err error) {
 	changes := b.changes.Load()
 	done, err := b.circuit.Allow()
 	if err != nil {
-		return nil, false
+		return nil, errOpen
 	}
 	if b.circuit.State() == gobreaker.StateHalfOpen {
-		return func(v verdict) { done(v.err()) }, true
+		return func(h health) { done(h.err()) }, nil
 	}
-	return func(v verdict) {
-		if v >= answers && b.changes.Load() == changes {
-			b.count(v)
+	return func(h health) {
+		if h >= answers && b.changes.Load() == changes {
+			b.count(h)
 		}
-	}, true
+	}, nil
 }
 
 // count counts a call when it ends: the circuit forgets one that took longer than its window if it is counted when it begins.
-func (b *breaker) count(v verdict) {
+func (b *breaker) count(h health) {
 	done, err := b.circuit.Allow()
 	if err != nil {
 		return
 	}
-	if v == fails {
+	if h == fails {
 		b.streak.Add(1)
 	} else {
 		b.streak.Store(0)
 	}
-	done(v.err())
+	done(h.err())
 }
 
-// room is how many calls may be begun now.
-func (b *breaker) room() int {
+// room is part of brake.
+func (b *breaker) room(time.Time) int {
 	switch b.circuit.State() {
 	case gobreaker.StateClosed:
-		return unbounded
+		return Unbounded
 	case gobreaker.StateHalfOpen:
 		c := b.circuit.Counts()
 		return max(b.cfg.Probes-int(c.Requests)+int(c.TotalExclusions), 0)
@@ -123,9 +124,9 @@ func (b *breaker) room() int {
 func (b *breaker) state() string {
 	switch b.circuit.State() {
 	case gobreaker.StateHalfOpen:
-		return stateHalfOpen
+		return StateHalfOpen
 	case gobreaker.StateOpen:
-		return stateOpen
+		return StateOpen
 	}
-	return stateClosed
+	return StateClosed
 }

@@ -1,0 +1,115 @@
+// Package brakes decides when a provider may be called. Each provider instance has its own brakes.
+//
+// # What holds calls back
+//
+//	velocity   too many refunds, or too much money: no call until a person starts the provider again
+//	account    the provider refuses our credentials: a cooldown
+//	quota      the provider wants fewer calls: a cooldown, as long as it asks for within bounds
+//	breaker    calls bring no answer: no call for a while, then a few probes
+//
+// A worker asks Room before it pulls, so that what cannot be called for stays in its stream. Each delivery has a Permit: Admit
+// fills it before a call, Report tells it how the call ended, and Release gives it back.
+//
+// # Guarantee
+//
+// A call is admitted only while nothing holds it back. After a cooldown one call goes first, and a half-open breaker admits no
+// more than its probes. A probe's place is free again once its permit is given back, whether it made a call or not.
+//
+// An answer ends the cooldowns, and a "no" is an answer. Answers to queries do not count for the breaker: a provider whose
+// queries work and whose refunds do not would never be left alone.
+//
+// # What it does not do
+//
+// It makes no calls and repeats none. It knows this process only: whoever watches the fleet's velocity tells it. Nothing is
+// journalled or measured here.
+package brakes
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Brakes hold a provider instance back for any of several reasons, each with an end of its own. They are safe for concurrent
+// use.
+type Brakes struct {
+	log *slog.Logger
+	// stopped is set while the velocity stop holds.
+	stopped        atomic.Bool
+	account, quota *cooldown
+	breaker        *breaker
+	// all are those that end by themselves, in the order in which a permit takes them.
+	all []brake
+}
+
+// brake holds calls back for one reason.
+type brake interface {
+	// room is how many calls may begin now.
+	room(now time.Time) int
+	// admit returns what is to be told once the call is over, or why there is no call.
+	admit(now time.Time) (release func(health), err error)
+}
+
+// States of a provider.
+const (
+	StateStopped  = "stopped"
+	StateResting  = "resting"
+	StateClosed   = "closed"
+	StateHalfOpen = "half_open"
+	StateOpen     = "open"
+)
+
+// Unbounded is the room where nothing holds back.
+const Unbounded = math.MaxInt
+
+// Why no call is admitted.
+var (
+	errStopped = errors.New("it is stopped by its velocity")
+	errAccount = errors.New("it does not take our credentials")
+	errQuota   = errors.New("it wants fewer calls")
+	errOpen    = errors.New("its breaker is open")
+)
+
+// New returns brakes that hold nothing back.
+func New(cfg Config) *Brakes {
+	b := &Brakes{
+		log:     cfg.Log.With("provider", string(cfg.Provider)),
+		account: &cooldown{why: errAccount, first: time.Minute, longest: 15 * time.Minute},
+		quota:   &cooldown{why: errQuota, first: time.Second, longest: cfg.RetryAfterMax, firm: true},
+	}
+	b.breaker = newBreaker(cfg.Breaker, b.log)
+	b.all = []brake{b.account, b.quota, b.breaker}
+	return b
+}
+
+// SetStopped says whether the provider is stopped by its velocity.
+func (b *Brakes) SetStopped(stopped bool) { b.stopped.Store(stopped) }
+
+// Room is how many deliveries may be begun now, and whether they are probes: what those say decides how many come next.
+func (b *Brakes) Room() (n int, probes bool) {
+	if b.stopped.Load() {
+		return 0, false
+	}
+	now := time.Now()
+	n = Unbounded
+	for _, brake := range b.all {
+		n = min(n, brake.room(now))
+	}
+	return n, n < Unbounded
+}
+
+// State says what holds the provider back: StateClosed when nothing does.
+func (b *Brakes) State() string {
+	switch {
+	case b.stopped.Load():
+		return StateStopped
+	case b.account.isDoubted(), b.quota.isDoubted():
+		return StateResting
+	}
+	return b.BreakerState()
+}
+
+// BreakerState is StateClosed, StateHalfOpen or StateOpen.
+func (b *Brakes) BreakerState() string { return b.breaker.state() }
