@@ -8,35 +8,23 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
 	"refundworker/idempotency"
 	"refundworker/providers"
 )
 
 // calls is the provider behind its brakes, for one delivery.
-type calls struct {
-	*delivery
-	permit *brakes.Permit
-}
+type calls struct{ *delivery }
 
 // Admit is part of refund.Provider. What was claimed just before the worker pauses asks nothing any more.
 func (c *calls) Admit(calls int, until time.Time) error {
 	// Half of the time that is left at most: the intent has to be stored in the other half.
 	ctx, cancel := context.WithTimeout(c.ctx, time.Until(until)/2)
 	defer cancel()
-	err := c.turn(ctx, calls)
-	c.hadTurn()
-	if err != nil {
+	if err := c.permit.Admit(ctx, calls); err != nil {
 		return fmt.Errorf("%w: %w", refund.ErrNotAsked, err)
 	}
-	if err := c.mayCall(); err != nil {
-		return err
-	}
-	if err := c.permit.Admit(); err != nil {
-		return fmt.Errorf("%w: %w", refund.ErrNotAsked, err)
-	}
-	return nil
+	return c.mayCall()
 }
 
 // mayCall returns refund.ErrNotAsked when what a provider answers cannot be relied on or kept now.
@@ -87,10 +75,10 @@ const (
 	quickRetryAll   = 2 * time.Second
 )
 
-// callQuickly repeats a call, in its own time, only after what surely was not executed. Each repetition takes its turn at the
-// provider's rate.
+// callQuickly repeats a call, in its own time, only after what surely was not executed. Each repetition keeps to the
+// provider's rates.
 func (c *calls) callQuickly(ctx context.Context, r providers.Request) (providers.Result, error) {
-	// A turn that comes late is not waited for: a call that begins late ends without an answer.
+	// The rates are not waited for until late: a call that begins late ends without an answer.
 	soon, cancel := context.WithTimeout(ctx, quickRetryAll)
 	defer cancel()
 	policy := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithInitialInterval(quickRetryFirst),
@@ -100,7 +88,7 @@ func (c *calls) callQuickly(ctx context.Context, r providers.Request) (providers
 	called := false
 	// The last call's own error counts, not that of the waiting between calls.
 	_ = backoff.Retry(func() error {
-		if called && c.turn(soon, 1) != nil {
+		if called && c.permit.Repeat(soon) != nil {
 			return nil
 		}
 		called = true

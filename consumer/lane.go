@@ -24,8 +24,8 @@ const (
 type laneConfig struct {
 	stream, durable, subject string
 	slots                    int
-	handle                   func(context.Context, jetstream.Msg)
-	// asks tells that deliveries may lead to calls of the provider.
+	handle                   func(context.Context, jetstream.Msg, *brakes.Permit)
+	// asks tells that deliveries may lead to calls of the provider. Only they have permits.
 	asks bool
 }
 
@@ -96,14 +96,6 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// turns is how many deliveries find turns at the provider's rates soon.
-func (l *lane) turns() int {
-	if !l.asks {
-		return brakes.Unbounded
-	}
-	return l.processor.turns(time.Now())
-}
-
 // room is how many deliveries may be begun now, and whether they are probes.
 func (l *lane) room() (n int, probes bool) {
 	switch {
@@ -119,7 +111,7 @@ func (l *lane) room() (n int, probes bool) {
 func (l *lane) ready(ctx context.Context) bool {
 	changed := l.worker.store.Gate().Changed()
 	room, _ := l.room()
-	if l.worker.store.Gate().Reason() == idempotency.Ready && room > 0 && l.turns() > 0 {
+	if l.worker.store.Gate().Reason() == idempotency.Ready && room > 0 {
 		return true
 	}
 	var first <-chan struct{}
@@ -160,7 +152,7 @@ func (l *lane) renew(ctx context.Context, why string) jetstream.Consumer {
 // stalled tells whether messages wait although none came for long while slots were free.
 func (l *lane) stalled(ctx context.Context, consumer jetstream.Consumer) bool {
 	room, _ := l.room()
-	if consumer == nil || len(l.free) == 0 || room == 0 || l.turns() == 0 {
+	if consumer == nil || len(l.free) == 0 || room == 0 {
 		return false
 	}
 	try, cancel := context.WithTimeout(ctx, topologyTry)
@@ -201,13 +193,14 @@ func (l *lane) pull(ctx context.Context, consumer jetstream.Consumer) (int, erro
 		}
 		used++
 		begun.Add(1)
+		var permit *brakes.Permit
 		if l.asks {
-			l.processor.queued.Add(1)
+			permit = l.processor.brakes.NewPermit()
 		}
 		l.handlers.Go(func() {
 			defer begun.Done()
 			defer func() { l.free <- struct{}{} }()
-			l.handle(context.WithoutCancel(ctx), msg)
+			l.handle(context.WithoutCancel(ctx), msg, permit)
 		})
 	}
 	return used, batch.Error()
@@ -221,12 +214,11 @@ func (l *lane) takeSlots(ctx context.Context) (n int, few bool) {
 		return 0, false
 	}
 	room, few := l.room() // asked only now: it may have taken long to get a slot
-	most := min(room, l.turns())
-	if most == 0 {
+	if room == 0 {
 		l.free <- struct{}{}
 		return 0, false
 	}
-	for n = 1; n < most; n++ {
+	for n = 1; n < room; n++ {
 		select {
 		case <-l.free:
 		default:
@@ -238,12 +230,12 @@ func (l *lane) takeSlots(ctx context.Context) (n int, few bool) {
 
 // handle keeps a panic of our own code from ending the process: the delivery is left to its ack wait, and
 // what may have been called is in the journal.
-func (l *lane) handle(ctx context.Context, msg jetstream.Msg) {
+func (l *lane) handle(ctx context.Context, msg jetstream.Msg, permit *brakes.Permit) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.worker.log.ErrorContext(ctx, "panic while handling a delivery", "consumer", l.durable,
 				"panic", fmt.Sprintf("%T", r))
 		}
 	}()
-	l.laneConfig.handle(ctx, msg)
+	l.laneConfig.handle(ctx, msg, permit)
 }

@@ -7,13 +7,14 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
 	"refundworker/idempotency"
 	"refundworker/schemas"
 )
 
 // settle works on one notice until it is acknowledged, rescheduled, given back or terminated. It calls no provider.
-func (p *processor) settle(ctx context.Context, msg jetstream.Msg) {
+func (p *processor) settle(ctx context.Context, msg jetstream.Msg, _ *brakes.Permit) {
 	d, ok := p.open(ctx, msg)
 	if !ok {
 		return

@@ -46,7 +46,7 @@ func TestBreakerStateIsMeasured(t *testing.T) {
 		holds(brakes.StateClosed)
 		for range 20 {
 			permit := b.NewPermit()
-			if err := permit.Admit(); err != nil {
+			if err := permit.Admit(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
 			permit.Report(t.Context(), errors.New("no answer"))

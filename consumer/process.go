@@ -8,13 +8,10 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/time/rate"
 
 	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
@@ -34,13 +31,7 @@ type processor struct {
 	sender  *sender
 	obs     *observer
 	inHand  *inHand
-	// limit spaces out calls of the provider.
-	limit *rate.Limiter
-	// queued is how many deliveries in hand have not had their turn at the provider's rates yet.
-	queued atomic.Int64
-	// fleetTaken is until when the fleet's turns are taken, but for the next few seconds' after it, in Unix nanoseconds.
-	fleetTaken atomic.Int64
-	// brakes tell whether the provider may be asked at all.
+	// brakes say when the provider may be called.
 	brakes *brakes.Brakes
 	// velocity is whether the provider is stopped.
 	velocity *velocityWatch
@@ -68,8 +59,8 @@ type delivery struct {
 	trace nats.Header
 	// resumed is set once the delivery is linked to the refund's first.
 	resumed bool
-	// hadTurn is told once the delivery has had its turn, or got none.
-	hadTurn func()
+	// permit is the right to call the provider; nil where nothing calls it.
+	permit *brakes.Permit
 	// answer is what the claim said, and attempt the number of the last attempt journalled by this delivery.
 	answer  idempotency.Answer
 	attempt int
@@ -83,7 +74,7 @@ func (p *processor) open(ctx context.Context, msg jetstream.Msg) (*delivery, boo
 		return nil, false
 	}
 	d := &delivery{processor: p, ctx: ctx, msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream,
-		scheduled: meta.Stream == schemas.StreamRetries, arrived: meta.Timestamp, hadTurn: func() {}}
+		scheduled: meta.Stream == schemas.StreamRetries, arrived: meta.Timestamp}
 	if !d.scheduled { // what a publisher says of rounds and of the past counts for nothing
 		return d, true
 	}
@@ -96,14 +87,13 @@ func (p *processor) open(ctx context.Context, msg jetstream.Msg) (*delivery, boo
 }
 
 // process works on one command until it is acknowledged, rescheduled, given back or terminated.
-func (p *processor) process(ctx context.Context, msg jetstream.Msg) {
-	hadTurn := sync.OnceFunc(func() { p.queued.Add(-1) })
-	defer hadTurn()
+func (p *processor) process(ctx context.Context, msg jetstream.Msg, permit *brakes.Permit) {
+	defer permit.Release()
 	d, ok := p.open(ctx, msg)
 	if !ok {
 		return
 	}
-	d.hadTurn = hadTurn
+	d.permit = permit
 	done := p.obs.begin(d)
 	done(d.work())
 }
@@ -122,10 +112,8 @@ func (d *delivery) work() refund.Ending {
 		return d.end(decision)
 	}
 	defer d.inHand.leave(mine)
-	calls := &calls{delivery: d, permit: d.brakes.NewPermit()}
-	defer calls.permit.Release()
 	protocol := refund.Protocol{Rules: d.rules(), Ports: refund.Ports{Claims: &claims{delivery: d}, Log: log{d}, Payments: &payments{delivery: d},
-		Provider: calls, Carrier: &carrier{delivery: d}, Clock: clock{}}}
+		Provider: &calls{d}, Carrier: &carrier{delivery: d}, Clock: clock{}}}
 	return protocol.Work(refund.Delivery{Command: d.command, Fingerprint: fingerprint, BodyHash: mine.body, Scheduled: d.scheduled,
 		Round: d.round, Arrived: d.arrived, Spread: mathrand.Float64()})
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/time/rate"
 
 	"refundworker/consumer/brakes"
 	"refundworker/consumer/stream"
@@ -55,9 +54,8 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
 		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, sender: w.sender, obs: w.obs,
-			inHand: newInHand(), limit: limiter(in.PerSecond), brakes: brakes.New(brakes.Config{Provider: in.Name,
-				Breaker: in.Breaker, RetryAfterMax: in.RetryAfterMax, Log: t.Log}),
-			velocity: newVelocityWatch(), fatal: w.stop}
+			inHand: newInHand(), velocity: newVelocityWatch(), fatal: w.stop}
+		p.brakes = newBrakes(p, t.Log)
 		w.processors = append(w.processors, p)
 		// Retries keep slots of their own: new commands cannot starve them, nor they new commands.
 		retries := max(1, in.Concurrency/4)
@@ -79,12 +77,14 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	return w, nil
 }
 
-// limiter lets perSecond calls through, and a tenth of a second's worth at once, or one refund's two; 0 lets all through.
-func limiter(perSecond int) *rate.Limiter {
-	if perSecond == 0 {
-		return rate.NewLimiter(rate.Inf, 0)
+// newBrakes returns the brakes of the instance. The fleet's calls are counted in Redis.
+func newBrakes(p *processor, log *slog.Logger) *brakes.Brakes {
+	in := p.in
+	book := func(ctx context.Context, calls int, atMost time.Duration) (time.Duration, bool, error) {
+		return p.store.TakeTurns(ctx, idempotency.Turns{Provider: in.Name, PerSecond: in.FleetPerSecond, Calls: calls, AtMost: atMost})
 	}
-	return rate.NewLimiter(rate.Limit(perSecond), max(2, perSecond/10))
+	return brakes.New(brakes.Config{Provider: in.Name, Breaker: in.Breaker, RetryAfterMax: in.RetryAfterMax, Log: log,
+		Rates: brakes.Rates{PerSecond: in.PerSecond, FleetPerSecond: in.FleetPerSecond, Book: book, Prepares: p.caps.Prepares}})
 }
 
 // Setup creates missing streams and verifies the others. It returns a *TopologyError that names every

@@ -6,9 +6,10 @@
 //	account    the provider refuses our credentials: a cooldown
 //	quota      the provider wants fewer calls: a cooldown, as long as it asks for within bounds
 //	breaker    calls bring no answer: no call for a while, then a few probes
+//	rates      so many calls a second, of this process and of all workers: a call waits
 //
-// A worker asks Room before it pulls, so that what cannot be called for stays in its stream. Each delivery has a Permit: Admit
-// fills it before a call, Report tells it how the call ended, and Release gives it back.
+// A worker asks Room before it pulls, so that what cannot be called for stays in its stream. Each delivery has a Permit from
+// then on: Admit fills it before a call, Report tells it how the call ended, and Release gives it back.
 //
 // # Guarantee
 //
@@ -20,8 +21,8 @@
 //
 // # What it does not do
 //
-// It makes no calls and repeats none. It knows this process only: whoever watches the fleet's velocity tells it. Nothing is
-// journalled or measured here.
+// It makes no calls and repeats none. It knows this process only: the fleet's velocity and the bookings at the fleet's rate
+// are kept elsewhere. Nothing is journalled or measured here.
 package brakes
 
 import (
@@ -40,6 +41,7 @@ type Brakes struct {
 	stopped        atomic.Bool
 	account, quota *cooldown
 	breaker        *breaker
+	rates          *rates
 	// all are those that end by themselves, in the order in which a permit takes them.
 	all []brake
 }
@@ -76,6 +78,7 @@ var (
 func New(cfg Config) *Brakes {
 	b := &Brakes{
 		log:     cfg.Log.With("provider", string(cfg.Provider)),
+		rates:   newRates(cfg.Rates),
 		account: &cooldown{why: errAccount, first: time.Minute, longest: 15 * time.Minute},
 		quota:   &cooldown{why: errQuota, first: time.Second, longest: cfg.RetryAfterMax, firm: true},
 	}
@@ -97,7 +100,7 @@ func (b *Brakes) Room() (n int, probes bool) {
 	for _, brake := range b.all {
 		n = min(n, brake.room(now))
 	}
-	return n, n < Unbounded
+	return min(n, b.rates.room(now)), n < Unbounded
 }
 
 // State says what holds the provider back: StateClosed when nothing does.

@@ -2,6 +2,7 @@ package brakes
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -14,6 +15,7 @@ type Config struct {
 	// Provider names the instance in the log.
 	Provider schemas.ProviderName
 	Breaker  Breaker
+	Rates    Rates
 	// RetryAfterMax is the longest cooldown for too many calls, whatever the provider asks for.
 	RetryAfterMax time.Duration
 	Log           *slog.Logger
@@ -33,6 +35,19 @@ type Breaker struct {
 	Open time.Duration
 	// Probes is how many calls go through then; as many answers in a row close it.
 	Probes int
+}
+
+// Rates bound the calls of a provider, queries among them.
+type Rates struct {
+	// PerSecond bounds this process's calls; 0 does not.
+	PerSecond int
+	// FleetPerSecond bounds the calls of all workers together; 0 does not.
+	FleetPerSecond int
+	// Book books so many calls at the fleet's rate, all of them or none. It returns how long to wait for the last, and whether
+	// they are booked: not if that would be longer than atMost. It is not called without FleetPerSecond.
+	Book func(ctx context.Context, calls int, atMost time.Duration) (wait time.Duration, booked bool, err error)
+	// Prepares is set where a refund makes two calls, as in providers.Capabilities.
+	Prepares bool
 }
 
 // WithDefaults returns a copy in which every zero field has its default.

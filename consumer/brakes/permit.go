@@ -11,18 +11,29 @@ import (
 // Permit is one delivery's right to call the provider. It holds nothing until Admit, and it has to be given back: where a
 // probe goes first it is the probe, and keeps others out.
 type Permit struct {
-	brakes   *Brakes
+	brakes *Brakes
+	// queued is set until the rates were waited for.
+	queued   bool
 	releases []func(health)
 	// worst is the worst that was reported.
 	worst health
 }
 
-// NewPermit returns a permit that holds nothing yet.
-func (b *Brakes) NewPermit() *Permit { return &Permit{brakes: b} }
+// NewPermit returns the permit of a delivery that begins. It holds nothing yet, but Room leaves place for its calls.
+func (b *Brakes) NewPermit() *Permit {
+	b.rates.queued.Add(1)
+	return &Permit{brakes: b, queued: true}
+}
 
-// Admit takes the right to call, in place of what the permit held before. It returns an error that says what holds calls back.
-func (p *Permit) Admit() error {
-	p.Release()
+// Admit waits until the rates let so many calls through, and then takes the right to make them, in place of what the permit
+// held before. Its error says what holds calls back. ctx has to end.
+func (p *Permit) Admit(ctx context.Context, calls int) error {
+	err := p.brakes.rates.wait(ctx, calls)
+	p.dequeue()
+	if err != nil {
+		return err
+	}
+	p.giveBack()
 	if p.brakes.stopped.Load() {
 		return errStopped
 	}
@@ -30,7 +41,7 @@ func (p *Permit) Admit() error {
 	for _, brake := range p.brakes.all {
 		release, err := brake.admit(now)
 		if err != nil {
-			p.Release()
+			p.giveBack()
 			return err
 		}
 		p.releases = append(p.releases, release)
@@ -38,8 +49,23 @@ func (p *Permit) Admit() error {
 	return nil
 }
 
+// Repeat waits until the rates let one more call through under the same permit. ctx has to end.
+func (p *Permit) Repeat(ctx context.Context) error { return p.brakes.rates.wait(ctx, 1) }
+
 // Release gives the permit back, with the worst that was reported. It is safe to repeat.
 func (p *Permit) Release() {
+	p.dequeue()
+	p.giveBack()
+}
+
+func (p *Permit) dequeue() {
+	if p.queued {
+		p.queued = false
+		p.brakes.rates.queued.Add(-1)
+	}
+}
+
+func (p *Permit) giveBack() {
 	for _, release := range p.releases {
 		release(p.worst)
 	}

@@ -1,6 +1,7 @@
 package brakes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +22,7 @@ func testBrakes() *Brakes {
 // admit takes a permit for one call.
 func (b *Brakes) admit() (*Permit, error) {
 	p := b.NewPermit()
-	return p, p.Admit()
+	return p, p.Admit(context.Background(), 1)
 }
 
 // What a call says of the provider's health depends on nothing but its end.
@@ -97,7 +98,7 @@ func TestAdmitAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Admit(); err != nil {
+		if err := p.Admit(t.Context(), 1); err != nil {
 			t.Errorf("the probe asks again: got %v, want another permit", err)
 		}
 		if _, err := b.admit(); !errors.Is(err, errAccount) {
