@@ -8,7 +8,7 @@
 //
 // What a refund needs is behind the protocol's ports, each a short file here: claims.go (the lock in Redis, and what Redis
 // remembers of a chain), log.go (the journal), payments.go (what the projection makes of a payment's refunds), calls.go (the
-// provider behind its brakes), carrier.go (the message in hand and the schedule that carries the refund on).
+// provider behind package brakes), carrier.go (the message in hand and the schedule that carries the refund on).
 //
 // Beside the deliveries run the projection and the relay, in one worker at a time, and the watches of Redis, the journal, the
 // streams' settings and the providers' velocity.

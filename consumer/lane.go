@@ -65,6 +65,12 @@ func (l *lane) setTrouble(reason string) {
 func (l *lane) run(ctx context.Context) {
 	defer l.handlers.Wait()
 	var consumer jetstream.Consumer
+	if l.asks { // there is no room before it is known
+		select {
+		case <-l.processor.brakes.Known():
+		case <-ctx.Done():
+		}
+	}
 	heard := time.Now()
 	for ctx.Err() == nil {
 		if !l.ready(ctx) {
@@ -98,11 +104,8 @@ func (l *lane) run(ctx context.Context) {
 
 // room is how many deliveries may be begun now, and whether they are probes.
 func (l *lane) room() (n int, probes bool) {
-	switch {
-	case !l.asks:
+	if !l.asks {
 		return brakes.Unbounded, false
-	case !l.processor.velocity.known(): // the provider may be stopped
-		return 0, false
 	}
 	return l.processor.brakes.Room()
 }
@@ -114,15 +117,10 @@ func (l *lane) ready(ctx context.Context) bool {
 	if l.worker.store.Gate().Reason() == idempotency.Ready && room > 0 {
 		return true
 	}
-	var first <-chan struct{}
-	if l.asks && !l.processor.velocity.known() {
-		first = l.processor.velocity.first
-	}
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
 	select {
 	case <-changed:
-	case <-first:
 	case <-timer.C:
 	case <-ctx.Done():
 	}

@@ -20,6 +20,7 @@ func TestBreakerStateIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		settings, reader := brakes.Breaker{}.WithDefaults(), metric.NewManualReader()
 		b := brakes.New(brakes.Config{Provider: "test", Breaker: settings, Log: slog.New(slog.DiscardHandler)})
+		b.SetStopped(false)
 		watchBreakers(Telemetry{Meters: metric.NewMeterProvider(metric.WithReader(reader))},
 			func() map[schemas.ProviderName]string {
 				return map[schemas.ProviderName]string{"test": b.BreakerState()}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,8 +34,8 @@ type processor struct {
 	inHand  *inHand
 	// brakes say when the provider may be called.
 	brakes *brakes.Brakes
-	// velocity is whether the provider is stopped.
-	velocity *velocityWatch
+	// velocity is what was last seen of the provider's velocity; nil before anything was.
+	velocity atomic.Pointer[idempotency.VelocityLook]
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }

@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -24,43 +23,12 @@ const (
 	stoppedAgain = 7 * 24 * time.Hour
 )
 
-// velocityWatch is what this worker last saw of a provider's velocity stop. It is safe for concurrent use.
-type velocityWatch struct {
-	seen atomic.Pointer[idempotency.VelocityLook]
-	// first is closed with the first look.
-	first chan struct{}
-}
-
-func newVelocityWatch() *velocityWatch { return &velocityWatch{first: make(chan struct{})} }
-
-// known tells whether there was a look at all.
-func (w *velocityWatch) known() bool { return w.seen.Load() != nil }
-
-// look is what was seen last.
-func (w *velocityWatch) look() idempotency.VelocityLook {
-	if seen := w.seen.Load(); seen != nil {
+// lastVelocity is what was last seen of the provider's velocity; the zero value before anything was.
+func (p *processor) lastVelocity() idempotency.VelocityLook {
+	if seen := p.velocity.Load(); seen != nil {
 		return *seen
 	}
 	return idempotency.VelocityLook{}
-}
-
-// take takes in a look, unless a newer one was taken before. It returns the one that it follows.
-func (w *velocityWatch) take(look idempotency.VelocityLook) (before idempotency.VelocityLook, taken bool) {
-	for {
-		seen := w.seen.Load()
-		if seen != nil {
-			before = *seen
-		}
-		if look.At < before.At {
-			return before, false
-		}
-		if w.seen.CompareAndSwap(seen, &look) {
-			if seen == nil {
-				close(w.first)
-			}
-			return before, true
-		}
-	}
 }
 
 // pace is what the next intent says of the provider's bounds; nil where it has none. What waited when the provider was
@@ -76,7 +44,7 @@ func (p *payments) pace(look idempotency.PaymentLook) *ledger.Pace {
 		}
 	}
 	counted := look.Holds(p.requestID)
-	if counted || len(pace.Bounds) == 0 || p.arrived.Before(p.velocity.look().Started) {
+	if counted || len(pace.Bounds) == 0 || p.arrived.Before(p.lastVelocity().Started) {
 		return &ledger.Pace{Exempt: true}
 	}
 	return &pace
@@ -85,25 +53,24 @@ func (p *payments) pace(look idempotency.PaymentLook) *ledger.Pace {
 // watchVelocity keeps the instance's stop in view, until ctx ends.
 func (p *processor) watchVelocity(ctx context.Context) {
 	for ctx.Err() == nil {
+		p.readVelocity(ctx)
 		wait := velocityEvery
-		if p.stopped(ctx); !p.velocity.known() {
+		if p.velocity.Load() == nil {
 			wait = velocityFirst
 		}
 		_ = pause(ctx, wait)
 	}
 }
 
-// stopped tells whether the provider is stopped. A stop that the journal's order has decided is journalled: whoever
+// readVelocity takes in whether the provider is stopped. A stop that the journal's order has decided is journalled: whoever
 // does so first, its number is the same.
-func (p *processor) stopped(ctx context.Context) bool {
+func (p *processor) readVelocity(ctx context.Context) {
 	look, err := p.store.LookVelocity(ctx, p.in.Name)
-	if err != nil {
-		return p.velocity.look().Stopped
+	before := p.lastVelocity()
+	if err != nil || look.At < before.At { // an older one says nothing
+		return
 	}
-	before, taken := p.velocity.take(look)
-	if !taken {
-		return before.Stopped
-	}
+	p.velocity.Store(&look)
 	p.brakes.SetStopped(look.Stopped)
 	switch {
 	case look.Stopped && !before.Stopped:
@@ -120,7 +87,6 @@ func (p *processor) stopped(ctx context.Context) bool {
 	if look.Stopped && time.Since(look.Said) > min(stoppedAgain, p.cfg.Retain/3) {
 		p.sayStopped(ctx, look)
 	}
-	return look.Stopped
 }
 
 // sayStopped journals the stop. What fails is tried again with the next look.
@@ -149,7 +115,7 @@ func measureVelocity(t Telemetry, processors []*processor) {
 		metric.WithDescription("How often a bound on a provider's velocity was passed: stops, and intents in a dry run."))
 	_, err3 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		for _, p := range processors {
-			look, provider := p.velocity.look(), attribute.String(attrProvider, string(p.in.Name))
+			look, provider := p.lastVelocity(), attribute.String(attrProvider, string(p.in.Name))
 			value := int64(0)
 			if look.Stopped {
 				value = 1

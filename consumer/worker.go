@@ -54,7 +54,7 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
 		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, sender: w.sender, obs: w.obs,
-			inHand: newInHand(), velocity: newVelocityWatch(), fatal: w.stop}
+			inHand: newInHand(), fatal: w.stop}
 		p.brakes = newBrakes(p, t.Log)
 		w.processors = append(w.processors, p)
 		// Retries keep slots of their own: new commands cannot starve them, nor they new commands.
@@ -193,7 +193,7 @@ func (w *Worker) Readiness() []string {
 	switch r := w.store.Gate().Reason(); {
 	case r != idempotency.Ready:
 		reasons = append(reasons, string(r))
-	case slices.ContainsFunc(w.processors, func(p *processor) bool { return !p.velocity.known() }):
+	case slices.ContainsFunc(w.processors, func(p *processor) bool { return p.velocity.Load() == nil }):
 		reasons = append(reasons, string(idempotency.Starting))
 	}
 	if !w.sender.isReachable() {

@@ -13,11 +13,13 @@
 //
 // # Guarantee
 //
-// A call is admitted only while nothing holds it back. After a cooldown one call goes first, and a half-open breaker admits no
-// more than its probes. A probe's place is free again once its permit is given back, whether it made a call or not.
+// A call is admitted only while nothing holds it back, and none before it is known whether velocity does. After a cooldown
+// one call goes first, and a half-open breaker admits no more than its probes. A probe's place is free again once its permit
+// is given back, whether it made a call or not.
 //
-// An answer ends the cooldowns, and a "no" is an answer. Answers to queries do not count for the breaker: a provider whose
-// queries work and whose refunds do not would never be left alone.
+// A "no" is an answer, and an answer ends a cooldown. While the quota's cooldown runs it does not: it is to a call from
+// before. For the breaker, the answer to a query is enough for a probe and for nothing else: a provider whose queries work
+// and whose refunds do not would never be left alone.
 //
 // # What it does not do
 //
@@ -29,6 +31,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -37,8 +40,11 @@ import (
 // use.
 type Brakes struct {
 	log *slog.Logger
-	// stopped is set while the velocity stop holds.
-	stopped        atomic.Bool
+	// stopped is set while the velocity stop holds. It says nothing before known is closed.
+	stopped   atomic.Bool
+	known     chan struct{}
+	closeOnce sync.Once
+
 	account, quota *cooldown
 	breaker        *breaker
 	rates          *rates
@@ -50,7 +56,7 @@ type Brakes struct {
 type brake interface {
 	// room is how many calls may begin now.
 	room(now time.Time) int
-	// admit returns what is to be told once the call is over, or why there is no call.
+	// admit returns what takes in how the call ended, or why there is no call.
 	admit(now time.Time) (release func(health), err error)
 }
 
@@ -74,11 +80,12 @@ var (
 	errOpen    = errors.New("its breaker is open")
 )
 
-// New returns brakes that hold nothing back.
+// New returns brakes that admit nothing until it is known whether the provider is stopped by its velocity.
 func New(cfg Config) *Brakes {
 	b := &Brakes{
 		log:     cfg.Log.With("provider", string(cfg.Provider)),
 		rates:   newRates(cfg.Rates),
+		known:   make(chan struct{}),
 		account: &cooldown{why: errAccount, first: time.Minute, longest: 15 * time.Minute},
 		quota:   &cooldown{why: errQuota, first: time.Second, longest: cfg.RetryAfterMax, firm: true},
 	}
@@ -87,12 +94,28 @@ func New(cfg Config) *Brakes {
 	return b
 }
 
-// SetStopped says whether the provider is stopped by its velocity.
-func (b *Brakes) SetStopped(stopped bool) { b.stopped.Store(stopped) }
+// SetStopped notes whether the provider is stopped by its velocity.
+func (b *Brakes) SetStopped(stopped bool) {
+	b.stopped.Store(stopped)
+	b.closeOnce.Do(func() { close(b.known) })
+}
 
-// Room is how many deliveries may be begun now, and whether they are probes: what those say decides how many come next.
+// Known is closed once it is known whether the provider is stopped.
+func (b *Brakes) Known() <-chan struct{} { return b.known }
+
+// isStopped reports whether no call is admitted because of velocity: a stop holds, or nobody knows yet whether one does.
+func (b *Brakes) isStopped() bool {
+	select {
+	case <-b.known:
+		return b.stopped.Load()
+	default:
+		return true
+	}
+}
+
+// Room is how many deliveries may be begun now, and whether they are probes: how probes end decides how many come next.
 func (b *Brakes) Room() (n int, probes bool) {
-	if b.stopped.Load() {
+	if b.isStopped() {
 		return 0, false
 	}
 	now := time.Now()

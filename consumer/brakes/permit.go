@@ -34,7 +34,7 @@ func (p *Permit) Admit(ctx context.Context, calls int) error {
 		return err
 	}
 	p.giveBack()
-	if p.brakes.stopped.Load() {
+	if p.brakes.isStopped() {
 		return errStopped
 	}
 	now := time.Now()

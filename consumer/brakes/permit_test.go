@@ -14,9 +14,15 @@ import (
 
 var errNoAnswer = errors.New("connection reset")
 
-// testBrakes hold nothing back.
-func testBrakes() *Brakes {
-	return New(Config{Provider: "test", Breaker: Breaker{}.WithDefaults(), RetryAfterMax: time.Minute, Log: nowhere})
+// testBrakes hold nothing back but by their rates.
+func testBrakes(rates ...Rates) *Brakes {
+	cfg := Config{Provider: "test", Breaker: Breaker{}.WithDefaults(), RetryAfterMax: time.Minute, Log: nowhere}
+	for _, r := range rates {
+		cfg.Rates = r
+	}
+	b := New(cfg)
+	b.SetStopped(false)
+	return b
 }
 
 // admit takes a permit for one call.
@@ -127,9 +133,9 @@ func TestWorstOfAPermitCounts(t *testing.T) {
 	})
 }
 
-// A provider that is stopped gets no calls until it is started.
+// A provider that is stopped gets no calls until it is started, and none before it is known whether it is.
 func TestStopped(t *testing.T) {
-	b := testBrakes()
+	b := New(Config{Breaker: Breaker{}.WithDefaults(), Log: nowhere})
 	holds := func(wantErr error, wantRoom int, wantState string) {
 		t.Helper()
 		_, err := b.admit()
@@ -137,7 +143,14 @@ func TestStopped(t *testing.T) {
 			t.Errorf("got %v, room for %d, %s; want %v, room for %d, %s", err, room, b.State(), wantErr, wantRoom, wantState)
 		}
 	}
+	holds(errStopped, 0, StateClosed)
+	select {
+	case <-b.Known():
+		t.Error("it is known whether the provider is stopped before anything was said")
+	default:
+	}
 	b.SetStopped(true)
+	<-b.Known()
 	holds(errStopped, 0, StateStopped)
 	b.SetStopped(false)
 	holds(nil, Unbounded, StateClosed)

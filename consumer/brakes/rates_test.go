@@ -27,7 +27,7 @@ func TestRoomAtTheRates(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				test.rates.Book = func(context.Context, int, time.Duration) (time.Duration, bool, error) { return 0, true, nil }
-				b := New(Config{Breaker: Breaker{}.WithDefaults(), Rates: test.rates, Log: nowhere})
+				b := testBrakes(test.rates)
 				holds := func(when string, want int) {
 					t.Helper()
 					if got, probes := b.Room(); got != want || probes {
@@ -57,13 +57,13 @@ func TestRoomAtTheRates(t *testing.T) {
 // The fleet's rate is booked for longer than a delivery can wait. Nothing is begun until the end is near.
 func TestFleetRateIsBooked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := New(Config{Breaker: Breaker{}.WithDefaults(), Log: nowhere, Rates: Rates{FleetPerSecond: 2,
+		b := testBrakes(Rates{FleetPerSecond: 2,
 			Book: func(_ context.Context, calls int, atMost time.Duration) (time.Duration, bool, error) {
 				if calls != 2 || atMost != 4*time.Second {
 					t.Errorf("%d calls booked within %s, want 2 within 4s", calls, atMost)
 				}
 				return 8 * time.Second, false, nil
-			}}})
+			}})
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		defer cancel()
 		if err := b.NewPermit().Admit(ctx, 2); !errors.Is(err, errBooked) {
@@ -84,10 +84,10 @@ func TestFleetRateIsBooked(t *testing.T) {
 func TestAdmitWaitsForItsBooking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost error
-		b := New(Config{Breaker: Breaker{}.WithDefaults(), Log: nowhere, Rates: Rates{FleetPerSecond: 1,
+		b := testBrakes(Rates{FleetPerSecond: 1,
 			Book: func(context.Context, int, time.Duration) (time.Duration, bool, error) {
 				return 3 * time.Second, true, lost
-			}}})
+			}})
 		p, began := b.NewPermit(), time.Now()
 		if err := p.Admit(t.Context(), 1); err != nil || time.Since(began) != 3*time.Second {
 			t.Errorf("admitted after %s, %v, want 3s", time.Since(began), err)
