@@ -106,6 +106,13 @@ func (c *crashing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstrea
 	return ack, err
 }
 
+// came reports whether it has come; the relay may still be publishing.
+func (c *crashing) came() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done
+}
+
 // A process dies at each step that leaves a trace. The delivery comes again and the money moves once.
 func TestCrashAtEachStep(t *testing.T) {
 	steps := []struct {
@@ -128,7 +135,7 @@ func TestCrashAtEachStep(t *testing.T) {
 				f.start()
 				f.publish(command("one", ""))
 				f.quiet()
-				if !crash.done {
+				if !crash.came() {
 					t.Fatal("the crash never came")
 				}
 				if kinds := f.kindsOf("one"); kinds[len(kinds)-1] != schemas.KindSucceeded {
