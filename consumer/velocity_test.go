@@ -38,7 +38,7 @@ func TestVelocityStopsARunawayCaller(t *testing.T) {
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: 5 * time.Millisecond},
 		func(c *consumer.Config) {
 			c.Instances[0].Velocity = []consumer.Velocity{{Window: time.Hour, Count: bound}}
-			c.LeaseMargin = patience // a refund whose lease has run out is looked up, and nothing is while the provider is stopped
+			c.LeaseMargin = 3 * time.Minute // a refund whose lease has run out is looked up, and nothing is while the provider is stopped
 		})
 	f.start()
 	f.start()
