@@ -128,3 +128,27 @@ func (p position) check(ctx context.Context, journal Journal, state JournalState
 	}
 	return nil
 }
+
+// unbroken tells whether the entries follow what was applied, and one another, without a gap, and can all be
+// read: an outcome that is passed over would be paid again. Only the oldest may be missing, for they age out.
+func (p *Projector) unbroken(ctx context.Context, entries []ledger.Entry) error {
+	next := p.lowest().Seq + 1
+	for _, e := range entries {
+		if e.Seq != next {
+			state, err := p.journal.State(ctx)
+			if err != nil {
+				return fmt.Errorf("read the event stream's state: %w", err)
+			}
+			if e.Seq > max(state.First, p.state.First) {
+				return &JournalError{Found: fmt.Sprintf("events %d to %d are gone", next, e.Seq-1),
+					Position: p.lowest().Seq}
+			}
+		}
+		if e.Event.Kind == "" && !e.Foreign {
+			return &JournalError{Found: fmt.Sprintf("this version cannot read event %d", e.Seq), Position: p.lowest().Seq,
+				Mend: "start a version of the worker that can read it"}
+		}
+		next = e.Seq + 1
+	}
+	return nil
+}

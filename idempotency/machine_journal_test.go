@@ -3,7 +3,6 @@ package idempotency
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -382,24 +381,4 @@ func (m *claimMachine) checkRecord(t *rapid.T, id schemas.RequestID, got stored,
 // same compares times to the millisecond, in which they are stored.
 func same(a, b time.Time) bool {
 	return a.Truncate(time.Millisecond).Equal(b.Truncate(time.Millisecond))
-}
-
-// checkOpen holds the list of open refunds to the records: each that has begun and has no outcome is in it.
-func (m *claimMachine) checkOpen(t *rapid.T, found map[string]stored) {
-	store := m.workers[0].store
-	for p := range m.model.pos {
-		key := store.openKey(p)
-		if m.model.pos[p] != nil {
-			want := map[string]float64{}
-			for id, r := range m.model.records {
-				if r.last > 0 && !r.settled() && m.partition(id) == p {
-					want[openMember("bank", id)] = float64(r.begun.UnixMilli())
-				}
-			}
-			if got := found[key].scores; !maps.Equal(got, want) && len(got)+len(want) > 0 {
-				t.Fatalf("open are %v, want %v", got, want)
-			}
-		}
-		delete(found, key)
-	}
 }

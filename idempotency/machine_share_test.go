@@ -129,3 +129,23 @@ func checkPace(t *rapid.T, got ledger.Velocity, want modelPace) {
 		t.Fatalf("the provider's pace is %+v, want %+v", found, want)
 	}
 }
+
+// checkOpen holds the list of open refunds to the records: each that has begun and has no outcome is in it.
+func (m *claimMachine) checkOpen(t *rapid.T, found map[string]stored) {
+	store := m.workers[0].store
+	for p := range m.model.pos {
+		key := store.openKey(p)
+		if m.model.pos[p] != nil {
+			want := map[string]float64{}
+			for id, r := range m.model.records {
+				if r.last > 0 && !r.settled() && m.partition(id) == p {
+					want[openMember("bank", id)] = float64(r.begun.UnixMilli())
+				}
+			}
+			if got := found[key].scores; !maps.Equal(got, want) && len(got)+len(want) > 0 {
+				t.Fatalf("open are %v, want %v", got, want)
+			}
+		}
+		delete(found, key)
+	}
+}

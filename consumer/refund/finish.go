@@ -19,9 +19,13 @@ type Ending struct {
 	Trouble string
 }
 
+// disposal is how a run ends: what is journalled, and what becomes of the lease, of the message in hand, and of the one that
+// carries the refund on.
+type disposal struct{ *run }
+
 // finish does what was decided: journal, release, dispose, in this order. Each step is safe to repeat, so whatever fails
 // gives the delivery back. It reports false when somebody else stored something first: everything is decided anew.
-func (r *run) finish(d Decision) (Ending, bool) {
+func (r disposal) finish(d Decision) (Ending, bool) {
 	ending := Ending{Decision: d}
 	switch d.Kind {
 	case "":
@@ -65,10 +69,10 @@ func (r *run) finish(d Decision) (Ending, bool) {
 }
 
 // end ends a delivery about which there is nothing to journal.
-func (r *run) end(d Decision) Ending { return r.dispose(Ending{Decision: d}) }
+func (r disposal) end(d Decision) Ending { return r.dispose(Ending{Decision: d}) }
 
 // dispose gives the lease back and ends the delivery.
-func (r *run) dispose(e Ending) Ending {
+func (r disposal) dispose(e Ending) Ending {
 	r.release(e.Decision)
 	d := e.Decision
 	var err error
@@ -103,14 +107,14 @@ func (r *run) dispose(e Ending) Ending {
 }
 
 // giveBack has the message come again. When even that fails, it comes again by itself.
-func (r *run) giveBack(delay time.Duration, cause error) Ending {
+func (r disposal) giveBack(delay time.Duration, cause error) Ending {
 	_ = r.Carrier.Nak(delay)
 	return Ending{Decision: Decision{Then: Nak, Delay: delay, Detail: cause.Error()}, Became: Nak, Trouble: cause.Error()}
 }
 
 // release gives the lease back where the decision says so. Past its deadline a worker does nothing more with a claim. A
 // release that fails costs the rest of the lease.
-func (r *run) release(d Decision) {
+func (r disposal) release(d Decision) {
 	if d.Release == Keep || r.claim.Answer != Taken || !r.Clock.Now().Before(r.deadline) {
 		return
 	}
@@ -124,7 +128,7 @@ func (r *run) release(d Decision) {
 // carryOn stores the message that carries the refund on: one for each refund. Where a duplicate finds one that fires no
 // later, that one does: however many come, and when, they put nothing off. It returns what is to be done instead where
 // the message that stands carries other content.
-func (r *run) carryOn(d Decision) (*Decision, error) {
+func (r disposal) carryOn(d Decision) (*Decision, error) {
 	for {
 		standing, err := r.Carrier.Standing()
 		if err != nil {
@@ -160,7 +164,7 @@ func (r *run) carryOn(d Decision) (*Decision, error) {
 // meetRival settles to whom the requestId belongs: to the content of the chain's first event. While there is none, nobody
 // is rejected, for whoever is rejected here could still be the first there: both wait, one in the schedule, the own one
 // in its stream. It returns nil when what stands may be replaced.
-func (r *run) meetRival(standing Carried, d Decision) (*Decision, error) {
+func (r disposal) meetRival(standing Carried, d Decision) (*Decision, error) {
 	if err := r.read(); err != nil {
 		return nil, err
 	}
@@ -175,7 +179,7 @@ func (r *run) meetRival(standing Carried, d Decision) (*Decision, error) {
 }
 
 // buryRival rejects the command that waits under a requestId which the chain has given to the own content.
-func (r *run) buryRival(standing Carried) error {
+func (r disposal) buryRival(standing Carried) error {
 	d := conflict("the requestId belongs to a command with other content")
 	if err := r.Log.Note(r.rejection(standing.Command, standing.BodyHash, d)); err != nil {
 		return err

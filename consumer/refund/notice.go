@@ -30,7 +30,7 @@ const (
 
 // Settle takes a notice to its end. It asks no provider and takes no lease: the condition of its append is all it needs.
 func (p *Protocol) Settle(n Noticed) Ending {
-	r := &run{Protocol: p, claim: Claim{Token: n.Token}, deadline: p.Clock.Now().Add(p.RecordGrace)}
+	r := disposal{&run{Protocol: p, claim: Claim{Token: n.Token}, deadline: p.Clock.Now().Add(p.RecordGrace)}}
 	r.Command.RequestID, r.Arrived = n.Notice.RefundRequestID, n.Since
 	for {
 		if err := r.read(); err != nil {
@@ -59,7 +59,7 @@ func (p *Protocol) Settle(n Noticed) Ending {
 }
 
 // endNotice has the refund's schedule fire where the notice moved the refund or asks for a lookup, and ends the delivery.
-func (r *run) endNotice(e Ending) Ending {
+func (r disposal) endNotice(e Ending) Ending {
 	if e.Stored || e.Decision.Then == Later {
 		_ = r.Carrier.Wake() // at its time it would find the same
 	}

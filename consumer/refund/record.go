@@ -121,7 +121,7 @@ func (p *Protocol) chainUntil(id schemas.RequestID, until time.Time) ([]ledger.E
 }
 
 // event builds the decision's event.
-func (r *run) event(d Decision) ledger.Entry {
+func (r disposal) event(d Decision) ledger.Entry {
 	e := r.about(d.Kind)
 	fill(&e, d, r.refund)
 	return ledger.Entry{Event: e, ID: e.ID(), Owner: r.claim.Token}
@@ -161,7 +161,7 @@ func (r *run) about(k schemas.Kind) schemas.Event {
 }
 
 // rejection says that a command was not accepted, and who owns its requestId where that is why.
-func (r *run) rejection(c schemas.Command, body [32]byte, d Decision) ledger.Entry {
+func (r disposal) rejection(c schemas.Command, body [32]byte, d Decision) ledger.Entry {
 	e := schemas.NewEvent(schemas.KindRejected, c, r.Clock.Now())
 	e.BodyHash, e.Reason, e.Problems = body, d.Reason, d.Problems
 	if first := r.refund.First; first != nil && d.Reason == schemas.ReasonRequestIDConflict {

@@ -48,7 +48,7 @@ type run struct {
 
 // Work takes a delivery of a command from claim to end.
 func (p *Protocol) Work(d Delivery) Ending {
-	r := &run{Protocol: p, Delivery: d, deadline: p.Clock.Now().Add(p.lease())}
+	r := disposal{&run{Protocol: p, Delivery: d, deadline: p.Clock.Now().Add(p.lease())}}
 	claim, err := p.Claims.Claim(d.Command.RequestID, d.Fingerprint, p.lease())
 	if err != nil {
 		return r.giveBack(notReady, err)
