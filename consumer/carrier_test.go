@@ -198,11 +198,14 @@ func (f *fixture) checkRefused(refused, owner schemas.Command) {
 		*e.Amount != refused.Amount || e.Existing == nil || e.Existing.Fingerprint != fingerprint.String() {
 		f.t.Errorf("last event %+v, want rejected for the conflict with %s", e, fingerprint)
 	}
-	if n := f.messages(schemas.StreamDead); n != 1 {
-		f.t.Fatalf("%d dead letters, want 1", n)
+	n := f.messages(schemas.StreamDead)
+	if n < 1 || n > 2 { // the schedule that is taken out may be firing in that moment
+		f.t.Fatalf("%d dead letters, want 1, or 2 of the same", n)
 	}
-	if got := string(f.stored(schemas.StreamDead, 1).Data); got != f.encoded(refused) {
-		f.t.Errorf("the dead letter carries %s, want %s", got, f.encoded(refused))
+	for seq := range n {
+		if got := string(f.stored(schemas.StreamDead, seq+1).Data); got != f.encoded(refused) {
+			f.t.Errorf("the dead letter carries %s, want %s", got, f.encoded(refused))
+		}
 	}
 }
 
