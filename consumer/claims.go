@@ -30,8 +30,7 @@ func (c *claims) Claim(id schemas.RequestID, fp schemas.Fingerprint, lease time.
 		return refund.Claim{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
 	}
 	c.held = claim
-	out := refund.Claim{Token: claim.Token, Head: claim.Head, Clean: claim.Clean, Crashes: claim.Crashes,
-		Until: claim.Until}
+	out := refund.Claim{Token: claim.Token, Head: claim.Head, Clean: claim.Clean, Until: claim.Until}
 	switch claim.Answer {
 	case idempotency.NotReady:
 		return out, nil

@@ -68,8 +68,6 @@ type Claim struct {
 	Deadline time.Time
 	// Head is the sequence of the refund's last event that is known here; 0 when there is none.
 	Head uint64
-	// Crashes counts the leases in a row that ran out before this one, without having been given back.
-	Crashes int
 	// Clean is the sequence up to which every attempt surely did nothing, as its owners have said; 0 when none has. What the
 	// journal says of it is not counted in.
 	Clean uint64
@@ -115,7 +113,7 @@ func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fing
 
 func (c *Claim) read(reply any) error {
 	values, ok := reply.([]any)
-	if !ok || len(values) != 7 {
+	if !ok || len(values) != 6 {
 		return errors.New("the claim script's reply cannot be read")
 	}
 	name, _ := values[0].(string)
@@ -128,7 +126,7 @@ func (c *Claim) read(reply any) error {
 	if number(3) > 0 {
 		c.Until = time.UnixMilli(number(3)).UTC()
 	}
-	c.Head, c.Clean, c.Crashes = uint64(number(4)), uint64(number(5)), int(number(6))
+	c.Head, c.Clean = uint64(number(4)), uint64(number(5))
 	return nil
 }
 

@@ -122,34 +122,6 @@ func TestBusyEndsWithTheLease(t *testing.T) {
 	})
 }
 
-// Leases in a row that ran out are counted, until one is given back.
-func TestLeasesThatRunOutAreCounted(t *testing.T) {
-	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
-		next := func(want int) (c Claim) {
-			t.Helper()
-			eventually(t, "the lease before has run out", func() bool { c = s.claimFor("a", time.Millisecond); return c.Held() })
-			if c.Crashes != want {
-				t.Errorf("%d leases ran out, want %d", c.Crashes, want)
-			}
-			return c
-		}
-		for n := range 4 {
-			next(n)
-		}
-		eventually(t, "one is given back in time", func() bool {
-			given, err := s.store.Release(t.Context(), s.claimFor("a", time.Minute), 0, 0)
-			return given && err == nil
-		})
-		next(0)
-		next(1)
-		s.add(event("a", schemas.KindFailed))
-		if c := s.claim("a"); c.Answer != Settled || c.Crashes != 0 {
-			t.Errorf("%s with %d, want SETTLED with none", c.Answer, c.Crashes)
-		}
-	})
-}
-
 func TestReleaseBelongsToTheCurrentOwner(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()

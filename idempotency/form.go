@@ -51,8 +51,6 @@ const (
 	fieldPause  = "p"
 	// fieldUndone is the sequence up to which every attempt surely did nothing, as owners have said.
 	fieldUndone = "k"
-	// fieldCrashes counts the leases in a row that ran out without having been given back.
-	fieldCrashes = "n"
 	// fieldReleased is the token that was given back last.
 	fieldReleased = "x"
 )
@@ -68,7 +66,6 @@ var recordForm = []field{
 	{"LEASE", fieldLease, byClaim},
 	{"PAUSE", fieldPause, byClaim},
 	{"UNDONE", fieldUndone, byClaim},
-	{"CRASHES", fieldCrashes, byClaim},
 	{"RELEASED", fieldReleased, byClaim},
 }
 

@@ -19,7 +19,6 @@ type register struct {
 	state               schemas.Kind
 	intent, clean, last uint64
 	undone              uint64 // up to which attempts did nothing, as owners have said
-	crashes             int    // leases in a row that ran out
 	applied             int    // how many of the refund's events are applied
 
 	owner string
@@ -128,12 +127,6 @@ func (r register) claimed(in claiming, c Claim) []register {
 		return nil
 	}
 	want := r.held()
-	if r.owner != "" && r.owner != in.token {
-		r.crashes++
-	}
-	if c.Crashes != r.crashes {
-		return nil
-	}
 	r.fingerprint, r.owner, r.lease = in.fingerprint, in.token, at(t+in.lease)
 	return r.when(c.Answer == want && until == t+in.lease)
 }
@@ -197,9 +190,6 @@ func (r register) maybeClaimed(in claiming) []register {
 	if t > in.to {
 		return out
 	}
-	if r.owner != "" && r.owner != in.token {
-		r.crashes++
-	}
 	r.now, r.fingerprint, r.owner, r.lease = t, in.fingerprint, in.token, span{t + in.lease, in.to + in.lease}
 	return append(out, r)
 }
@@ -226,7 +216,7 @@ func (r register) givenBack(in releasing) []register {
 	if in.pause > 0 {
 		r.pause = span{t + in.pause, latest + in.pause}
 	}
-	r.owner, r.lease, r.crashes = "", span{}, 0
+	r.owner, r.lease = "", span{}
 	r.released += in.token + " "
 	return []register{r}
 }
@@ -265,7 +255,7 @@ func (r register) apply(in applying) []register {
 		r.clean = r.last
 	}
 	if e.Kind.Outcome() { // what belongs to claims goes
-		r.owner, r.lease, r.pause, r.released, r.intent, r.clean, r.undone, r.crashes = "", span{}, span{}, "", 0, 0, 0, 0
+		r.owner, r.lease, r.pause, r.released, r.intent, r.clean, r.undone = "", span{}, span{}, "", 0, 0, 0
 	}
 	return []register{r}
 }

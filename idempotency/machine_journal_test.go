@@ -364,7 +364,7 @@ func (m *claimMachine) checkRecord(t *rapid.T, id schemas.RequestID, got stored,
 	r := readRecord(values)
 	found := modelRecord{fingerprint: r.Fingerprint, state: r.State, intent: r.Intent, clean: r.Clean, begun: r.Begun, since: r.Since,
 		last: r.Last, owner: got.hash[fieldOwner], lease: moment(fieldLease), released: got.hash[fieldReleased],
-		pause: moment(fieldPause), undone: uint64(number(fieldUndone)), crashes: int(number(fieldCrashes)), expires: got.expires}
+		pause: moment(fieldPause), undone: uint64(number(fieldUndone)), expires: got.expires}
 	plain, wanted := found, want
 	for _, r := range []*modelRecord{&plain, &wanted} {
 		r.begun, r.since, r.lease, r.pause, r.expires = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}

@@ -24,7 +24,6 @@ type modelRecord struct {
 
 	owner    string
 	lease    time.Time
-	crashes  int       // leases in a row that ran out
 	released string    // the claim that gave the lease back last
 	pause    time.Time // until then duplicates wait
 	expires  time.Time // zero: never
@@ -107,7 +106,6 @@ type modelAnswer struct {
 	until       time.Time
 	pos         uint64
 	head, clean uint64
-	crashes     int
 }
 
 // claim answers by the table of the design, the first row that fits.
@@ -115,7 +113,7 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 	at := m.pos[partition]
 	behind := at == nil || *at < c.floor
 	r, known := m.records[id]
-	a := modelAnswer{head: max(r.last, r.undone), clean: r.undone, crashes: r.crashes}
+	a := modelAnswer{head: max(r.last, r.undone), clean: r.undone}
 	if at != nil {
 		a.pos = *at
 	}
@@ -151,10 +149,6 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 		if !known {
 			r.fingerprint = c.fingerprint
 		}
-		if r.owner != "" && r.owner != c.token {
-			r.crashes++
-		}
-		a.crashes = r.crashes
 		r.owner, r.lease = c.token, a.until
 		if r.last == 0 {
 			r.expires = now.Add(unjournalledTTL)
@@ -184,7 +178,7 @@ func (m *modelRedis) release(id schemas.RequestID, u modelRelease, now time.Time
 	if u.pause > 0 {
 		r.pause = now.Add(u.pause)
 	}
-	r.owner, r.lease, r.released, r.crashes = "", time.Time{}, u.token, 0
+	r.owner, r.lease, r.released = "", time.Time{}, u.token
 	m.records[id] = r
 	return true
 }

@@ -149,12 +149,11 @@ func (s *modelSpell) write(m *modelRedis, retain time.Duration) bool {
 func (r modelRecord) take(c *modelChange, retain time.Duration) modelRecord {
 	n := c.record
 	if n.settled() {
-		n.owner, n.lease, n.released, n.pause, n.undone, n.crashes = "", time.Time{}, "", time.Time{}, 0, 0
+		n.owner, n.lease, n.released, n.pause, n.undone = "", time.Time{}, "", time.Time{}, 0
 		n.expires = n.since.Add(retain + expirySlack)
 		return n
 	}
-	n.owner, n.lease, n.released, n.pause, n.undone, n.crashes = r.owner, r.lease, r.released, r.pause, r.undone, r.crashes
-	n.expires = time.Time{}
+	n.owner, n.lease, n.released, n.pause, n.undone, n.expires = r.owner, r.lease, r.released, r.pause, r.undone, time.Time{}
 	return n
 }
 

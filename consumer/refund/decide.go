@@ -205,19 +205,7 @@ func decideState(s situation) (Decision, bool) {
 				Rule: "must not be older than " + s.Accept.String()}}), true
 		}
 	}
-	return s.decideCrashes()
-}
-
-// decideCrashes asks a person about a refund over which one worker after another ended, before it takes down the next one.
-// The count is kept by keeping the lease: giving it back would be a worker's word that all is well.
-func (s situation) decideCrashes() (Decision, bool) {
-	if s.claim.Crashes < crashLimit {
-		return Decision{}, false
-	}
-	if left := s.refund.LeaseUntil.Add(arrived).Sub(s.now); left > 0 {
-		return later(left, s.round, "workers ended over it, and a call may be on its way"), true
-	}
-	return park(schemas.ReasonCrashLoop, providers.Result{}, "workers ended over it, one after another"), true
+	return Decision{}, false
 }
 
 // decideAttempt tells whether another attempt may be made; it reports false when one may.

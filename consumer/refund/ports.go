@@ -53,8 +53,6 @@ type Claim struct {
 	Head uint64
 	// Clean is the sequence up to which every intent is known to have done nothing.
 	Clean uint64
-	// Crashes counts the claims in a row that ended without having given their lease back.
-	Crashes int
 	// Until is, for Busy, when the lease or the pause ends.
 	Until time.Time
 }

@@ -51,8 +51,6 @@ const (
 	notReady = time.Second
 	// busyLook bounds the wait for another claim, which usually ends long before its lease.
 	busyLook = 5 * time.Second
-	// crashLimit is how many workers may end over a refund, one after another, before a person is asked.
-	crashLimit = 5
 	// parkedAgain is how long a parked refund waits before it is journalled as parked again.
 	parkedAgain = 7 * 24 * time.Hour
 	// doubtLimit is how long lookups may fail before a person is asked.

@@ -3,14 +3,14 @@
 -- ARGV  1 token  2 fingerprint  3 lease (ms)  4 floor  5 how long a record that is never journalled stays (ms)
 --       6 1 when Redis may have dropped keys behind our back: absence then proves nothing unless it says that it did not
 -- Returns answer, Redis time (ms), pos, until (ms), the sequence of the last event that is known, and the one up to which
--- every attempt surely did nothing, as owners have said, and how many leases in a row ran out. The answer BEHIND says that what is known of the refund is not all that was known before.
+-- every attempt surely did nothing, as owners have said. The answer BEHIND says that what is known of the refund is not all that was known before.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local at = redis.call('HMGET', KEYS[2], POSITION, EVICTED)
 local pos = tonumber(at[1] or -1)
 local behind = pos < 0 or pos < tonumber(ARGV[4])
 
-local r = redis.call('HMGET', KEYS[1], IDENTITY, STATE, INTENT, CLEAN, LAST, OWNER, LEASE, PAUSE, RELEASED, UNDONE, CRASHES)
+local r = redis.call('HMGET', KEYS[1], IDENTITY, STATE, INTENT, CLEAN, LAST, OWNER, LEASE, PAUSE, RELEASED, UNDONE)
 local identity, state, owner, released = r[1], string.sub(r[2] or '', 1, 1), r[6], r[9]
 local intent, clean, last = tonumber(r[3] or 0), tonumber(r[4] or 0), tonumber(r[5] or 0)
 local lease, pause, undone = tonumber(r[7] or 0), tonumber(r[8] or 0), tonumber(r[10] or 0)
@@ -20,8 +20,7 @@ if last == 0 and ARGV[6] == '1' and string.match(redis.call('INFO', 'stats'), 'e
 end
 
 -- What an owner says did nothing, it had journalled: the projection may not have come so far.
-local crashes = tonumber(r[11] or 0)
-local function answer(name, untilms) return {name, now, pos, untilms, math.max(last, undone), undone, crashes} end
+local function answer(name, untilms) return {name, now, pos, untilms, math.max(last, undone), undone} end
 
 if not behind and identity and string.sub(identity, 1, #ARGV[2]) ~= ARGV[2] then return answer('CONFLICT', 0) end
 if not behind and SETTLED[state] then return answer('SETTLED', 0) end
@@ -43,10 +42,6 @@ elseif doubt then
   name = 'DOUBT'
 elseif last > 0 or undone > 0 then
   name = 'RETRY'
-end
-if owner and owner ~= ARGV[1] then
-  crashes = crashes + 1
-  redis.call('HSET', KEYS[1], CRASHES, crashes)
 end
 lease = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], IDENTITY, identity or ARGV[2], OWNER, ARGV[1], LEASE, lease)

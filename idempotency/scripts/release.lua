@@ -11,6 +11,6 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 if tonumber(r[2] or 0) <= now then return 0 end
 if tonumber(ARGV[2]) > tonumber(r[3] or 0) then redis.call('HSET', KEYS[1], UNDONE, ARGV[2]) end
 if tonumber(ARGV[3]) > 0 then redis.call('HSET', KEYS[1], PAUSE, now + tonumber(ARGV[3])) end
-redis.call('HDEL', KEYS[1], OWNER, LEASE, CRASHES)
+redis.call('HDEL', KEYS[1], OWNER, LEASE)
 redis.call('HSET', KEYS[1], RELEASED, ARGV[1])
 return 1
