@@ -40,12 +40,6 @@ type choice struct {
 // choices lists all that may happen now.
 func (w *world) choices(out []choice) []choice {
 	add := func(c choice) { out = append(out, c) }
-	free := int8(-1)
-	for i := w.sc.workers - 1; i >= 0; i-- {
-		if w.workers[i].node == nil {
-			free = i
-		}
-	}
 	for i := range w.sc.workers {
 		if w.workers[i].node != nil {
 			out = w.replies(i, out)
@@ -54,7 +48,7 @@ func (w *world) choices(out []choice) []choice {
 			}
 		}
 	}
-	if free >= 0 {
+	if free := w.free(); free >= 0 {
 		out = w.starts(free, out)
 	}
 	for i := range w.inflight {
@@ -82,6 +76,16 @@ func (w *world) choices(out []choice) []choice {
 		}
 	}
 	return out
+}
+
+// free is the first worker with nothing in hand; -1 when there is none.
+func (w *world) free() int8 {
+	for i := range w.sc.workers {
+		if w.workers[i].node == nil {
+			return i
+		}
+	}
+	return -1
 }
 
 // starts lists what a free worker may take in hand.

@@ -45,7 +45,9 @@ func chosen(all ...*scenario) []*scenario {
 // comes to the end.
 func TestExploreSmall(t *testing.T) {
 	for _, sc := range chosen(small()...) {
-		show(t, sc, "exhaustive", exhaust(sc, *limit))
+		if show(t, sc, "exhaustive", exhaust(sc, *limit)); t.Failed() {
+			return
+		}
 	}
 }
 
@@ -53,7 +55,9 @@ func TestExploreSmall(t *testing.T) {
 // and 1 lost reply.
 func TestExploreEachKind(t *testing.T) {
 	for _, sc := range chosen(append(kinds(), reversed(), otherRules())...) {
-		show(t, sc, "exhaustive", exhaust(sc, *limit))
+		if show(t, sc, "exhaustive", exhaust(sc, *limit)); t.Failed() {
+			return
+		}
 	}
 }
 

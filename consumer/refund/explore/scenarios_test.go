@@ -60,7 +60,16 @@ func small() []*scenario {
 			}
 		}
 	}
-	return out
+	return append(out, putOff())
+}
+
+// putOff is a refund that the provider takes on unheard and fails, puts off when it is asked under the same key, and takes
+// on under another one.
+func putOff() *scenario {
+	sc := kinds()[6]
+	sc.name, sc.workers, sc.effects = "put off", 1, []effect{takesOn, takesOnInVainUnheard}
+	sc.budget = budget{starts: 3, ticks: 8, notices: 1}
+	return sc
 }
 
 // apart are workers whose clocks are as far apart as they may be.

@@ -55,7 +55,7 @@ func exhaust(sc *scenario, limit time.Duration) (f found) {
 			path = path[:len(path)-1]
 		}
 		if w.idle() {
-			if err := w.settles(); err != nil {
+			if err := w.settles(nil); err != nil {
 				f.err, f.schedule, stop = err, slices.Clone(path), true
 			}
 		}
@@ -91,7 +91,7 @@ func walk(sc *scenario, from uint64, steps int, limit time.Duration) (f found) {
 			}
 		}
 		if f.err == nil && w.idle() {
-			f.err = w.settles()
+			f.err = w.settles(nil)
 		}
 		for i := range w.workers {
 			w.workers[i].end()
@@ -140,8 +140,8 @@ func (w *world) idle() bool {
 }
 
 // settles lets everything go well from a copy of here on: each refund must come to an outcome, to a person, or to
-// waiting for a result that its provider owes.
-func (w *world) settles() error {
+// waiting for a result that its provider owes. What happens is shown to see, if that is not nil.
+func (w *world) settles(see func(c choice, before, after *world)) error {
 	q := *w
 	for range 5000 {
 		q.left = budget{starts: 1, ticks: 1}
@@ -164,7 +164,11 @@ func (w *world) settles() error {
 		if best < 0 {
 			return forgotten{}
 		}
+		before := q
 		q.take(choices[best])
+		if see != nil {
+			see(choices[best], &before, &q)
+		}
 		if err := q.check(); err != nil {
 			return err
 		}
@@ -194,13 +198,28 @@ type forgotten struct{}
 
 func (forgotten) Error() string { return "a refund is forgotten: it never comes to an end" }
 
-// replay takes a schedule; choices that cannot be taken where they stand are left out. It returns what was taken.
+// replay takes a schedule; choices that cannot be taken where they stand are left out, and with a run's beginning all its
+// steps. It returns what was taken.
 func replay(sc *scenario, schedule []choice) (taken []choice, err error) {
 	w := newWorld(sc)
+	as := [maxWorkers]int8{-1, -1, -1} // the worker that stands in for each
 	for _, c := range schedule {
+		begins, was := c.kind == cStart || c.kind == cNotice || c.kind == cRuling, c.worker
+		switch {
+		case begins:
+			c.worker, as[was] = w.free(), -1
+		case c.kind == cStep, c.kind == cCrash:
+			c.worker = as[was]
+		}
 		var space [wide]choice
 		if !slices.Contains(w.choices(space[:0]), c) {
 			continue
+		}
+		if begins {
+			if i := slices.Index(as[:], c.worker); i >= 0 {
+				as[i] = -1
+			}
+			as[was] = c.worker
 		}
 		w.take(c)
 		taken = append(taken, c)
@@ -209,7 +228,7 @@ func replay(sc *scenario, schedule []choice) (taken []choice, err error) {
 		}
 	}
 	if w.idle() {
-		return taken, w.settles()
+		return taken, w.settles(nil)
 	}
 	return taken, nil
 }

@@ -5,21 +5,31 @@ import (
 	"strings"
 )
 
+// calmShown bounds what is told of the time in which all goes well: a refund that never ends would fill pages.
+const calmShown = 60
+
 // tell is a schedule in words.
 func tell(sc *scenario, schedule []choice) string {
 	var b strings.Builder
 	w := newWorld(sc)
 	var err error
+	see := func(c choice, before, after *world) { fmt.Fprintf(&b, "%6ds  %s\n", before.now, c.say(before, after)) }
 	for _, c := range schedule {
 		before := w
 		w.take(c)
-		fmt.Fprintf(&b, "%6ds  %s\n", before.now, c.say(&before, &w))
+		see(c, &before, &w)
 		if err = w.check(); err != nil {
 			break
 		}
 	}
 	if err == nil && w.idle() {
-		err = w.settles()
+		fmt.Fprintf(&b, "         from here on all goes well\n")
+		shown := 0
+		err = w.settles(func(c choice, before, after *world) {
+			if shown++; shown <= calmShown {
+				see(c, before, after)
+			}
+		})
 	}
 	if err != nil {
 		fmt.Fprintf(&b, "         => %v\n", err)
