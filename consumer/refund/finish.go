@@ -56,6 +56,9 @@ func (r disposal) finish(d Decision) (Ending, bool) {
 		case overtaken:
 			return ending, false
 		case known:
+			if r.refund.First == nil { // the requestId may have gone to other content meanwhile
+				return ending, false
+			}
 			ending.Decision = Decision{Release: Abandon, Then: Ack, Detail: "the outcome is journalled"}
 		case contradicted:
 			ending.Contradicted = true

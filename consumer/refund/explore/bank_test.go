@@ -96,6 +96,7 @@ const (
 	keyLife   = 300
 	takesLong = 150
 	takesOnce = 10
+	soon      = 2 // a schedule that fires so soon is not woken
 )
 
 // move is a refund at the provider: made, on its way, or taken on.

@@ -24,10 +24,14 @@ const (
 	notDone
 	onItsWay
 	noReply
-	forgetful  // Redis knows nothing
-	cleanLost  // Redis has forgotten what surely did nothing
-	knowsEnd   // Redis knows the outcome
-	effectFrom // + effect
+	unnoticed // not done, and the caller takes it for done
+	forgetful // Redis knows nothing
+	cleanLost // Redis has forgotten what surely did nothing
+	knowsEnd  // Redis knows the outcome
+	knowsOther
+	saysBusy
+	saysNotReady
+	effectFrom // + effect; of a claim + the place of the last attempt that Redis still knows to have done nothing
 )
 
 // choice is one thing that may happen now.
@@ -95,6 +99,9 @@ func (w *world) starts(free int8, out []choice) []choice {
 		for m := range s.msgs {
 			msg := &s.msgs[m]
 			early := m == schedule && w.left.early > 0
+			if m == schedule && s.msgs[maxMsgs-1].there { // what has fired comes first
+				continue
+			}
 			if w.left.starts > 0 && msg.there && msg.ready && (msg.due <= w.now || early) {
 				out = append(out, choice{kind: cStart, worker: free, refund: r, message: int8(m)})
 			}
@@ -139,17 +146,7 @@ func (w *world) replies(i int8, out []choice) []choice {
 	add := func(v int8) { out = append(out, choice{kind: cStep, worker: i, variant: v}) }
 	switch o.kind {
 	case opClaim:
-		if s.outcome().kind != 0 {
-			add(knowsEnd)
-		} else {
-			add(done)
-		}
-		if w.left.losses > 0 && s.n > 0 {
-			add(forgetful)
-			if s.clean > 0 {
-				add(cleanLost)
-			}
-		}
+		w.answers(s, w.workers[i].node.begun.content, add)
 	case opRefund:
 		if w.now >= o.until-w.sc.skew[i] {
 			add(effectFrom + int8(doesNothing))
@@ -172,10 +169,60 @@ func (w *world) replies(i int8, out []choice) []choice {
 		if w.left.lost > 0 {
 			add(noReply)
 		}
+	case opRelease, opNote, opSchedule, opWake, opBury, opBuryStanding, opAck, opNak, opTerm:
+		add(done)
+		if w.left.failures > 0 {
+			add(replyLost)
+			add(notDone)
+			switch o.kind {
+			case opSchedule:
+				add(onItsWay)
+			case opAck, opNak, opTerm: // nobody waits for their answers
+				add(unnoticed)
+			}
+		}
 	default:
 		add(done)
 	}
 	return out
+}
+
+// answers lists what Redis may say to a claim: all that it knows, less, or something wrong. Two things it never says: that a
+// refund is settled which is not, and that an attempt did nothing which may have done something.
+func (w *world) answers(s *refundState, content int8, add func(int8)) {
+	told := s.told(content)
+	add(told)
+	if w.left.losses > 0 && s.n > 0 && told != forgetful {
+		add(forgetful)
+		if s.clean > 0 {
+			add(cleanLost)
+		}
+		for at, f := range s.log[:s.n] {
+			if f.named() == schemas.KindDispatched && f.seq < s.clean {
+				add(effectFrom + int8(at))
+			}
+		}
+	}
+	if w.left.lies > 0 {
+		for _, v := range [...]int8{done, knowsOther, saysBusy, saysNotReady, noReply} {
+			if v != told {
+				add(v)
+			}
+		}
+	}
+}
+
+// told is what Redis says that knows all.
+func (s *refundState) told(content int8) int8 {
+	switch owner := s.owner(); {
+	case owner < 0 && s.n > 0: // of an entry that no worker wrote it knows nothing
+		return forgetful
+	case owner >= 0 && owner != content:
+		return knowsOther
+	case s.outcome().kind != 0:
+		return knowsEnd
+	}
+	return done
 }
 
 // instant is the next moment at which something may be judged otherwise.

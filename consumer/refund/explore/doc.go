@@ -7,7 +7,8 @@
 // failure completely.
 //
 // In every state it is held that money moved at most once, that the outcome agrees with the money, that what a run takes
-// for stored is stored, that a payment gives back no more than was captured, and that nothing open is without a message.
+// for stored is stored, that a payment gives back no more than was captured, that nothing open is without a message, and
+// that other content under a requestId is rejected and kept as a dead letter.
 //
 // It holds tests only. What it does not show: that the models are what JetStream, Redis and the providers really do.
 package explore

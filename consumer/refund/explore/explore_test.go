@@ -67,7 +67,7 @@ func TestExploreWalks(t *testing.T) {
 	for _, sc := range chosen(slices.Concat(kinds(), apart(), []*scenario{guarded(), reversed(), otherRules()})...) {
 		b := &sc.budget
 		b.starts, b.ticks, b.notices, b.rulings, b.redeliveries, b.early, b.rivals, b.foreign = b.starts+3, 8, b.notices+2, 1, 1, 1, 1, 1
-		b.lost, b.late, b.losses, b.crashes = 2, 2, 2, 2
+		b.lost, b.late, b.losses, b.crashes, b.lies, b.failures = 2, 2, 2, 2, 2, 3
 		sc.workers = 3
 		if sc.skew != [maxWorkers]second{} { // there are more instants, and little else is to happen
 			*b = budget{starts: 5, ticks: 20, crashes: 1, redeliveries: 1, rulings: 1}

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"slices"
+	"testing"
 	"time"
 
 	"refundworker/consumer/refund"
@@ -60,7 +61,44 @@ func small() []*scenario {
 			}
 		}
 	}
-	return append(out, putOff())
+	return append(append(out, slow(), away(), aged(), putOff()), failing()...)
+}
+
+// slow is a refund at which two workers stand still for as long as it takes, and nothing goes wrong.
+func slow() *scenario {
+	sc := kinds()[1]
+	sc.name, sc.effects, sc.budget = "slow", []effect{pays, declines}, budget{starts: 2, ticks: 4, notices: 1, redeliveries: 1}
+	return sc
+}
+
+// away is a refund that the provider makes unheard and is away from then on, until it has forgotten the key.
+func away() *scenario {
+	sc := kinds()[1]
+	sc.name, sc.workers, sc.effects, sc.budget = "away", 1, []effect{paysUnheard, isAway}, budget{starts: 3, ticks: 8}
+	return sc
+}
+
+// aged is a refund that nobody can tell anything about: it is parked, and weeks later too old to be begun.
+func aged() *scenario {
+	sc := kinds()[3]
+	sc.name, sc.workers, sc.effects = "aged", 1, []effect{doesNothing}
+	sc.budget = budget{starts: 3, ticks: 4, losses: 1, crashes: 1, failures: 1}
+	return sc
+}
+
+// failing are kinds whose ports fail and whose Redis says what is wrong, with another content in their way or without.
+func failing() (out []*scenario) {
+	for _, sc := range kinds() {
+		switch sc.name {
+		case "lookup", "key", "takes on":
+			sc.effects = []effect{sc.effects[0], doesNothing}
+			rivals := *sc
+			sc.name, sc.budget = "failing, "+sc.name, budget{starts: 3, ticks: 2, lies: 1, failures: 1, redeliveries: 1}
+			rivals.name, rivals.budget = "rivals, "+rivals.name, budget{starts: 3, ticks: 2, lies: 1, failures: 1, rivals: 1}
+			out = append(out, sc, &rivals)
+		}
+	}
+	return out
 }
 
 // putOff is a refund that the provider takes on unheard and fails, puts off when it is asked under the same key, and takes
@@ -121,4 +159,32 @@ func guarded() *scenario {
 	sc.name, sc.refunds, sc.guard, sc.captured = "guard", 2, true, share+share/2
 	sc.budget = budget{starts: 4, ticks: 3, crashes: 1, lost: 1, late: 1, losses: 1}
 	return sc
+}
+
+// A command whose first answer is refused finds an outcome in the chain, and it is the outcome of another content: it is
+// rejected, and not taken for settled.
+func TestOtherContentIsRejectedBehindAnOutcome(t *testing.T) {
+	sc := kinds()[4]
+	sc.budget = budget{starts: 2, losses: 1, rivals: 1}
+	w := follow(t, sc,
+		"--  OTHER CONTENT is published as r0",
+		"w0  takes r0, content 1",
+		"w0  claim r0 -> taken",
+		"w0  prepare r0 -> not found",
+		"w0  append r0 dispatched attempt 1 key 0 until 51s after 0 -> #1",
+		"w0  CALL r0 key 0 [pays] -> paid",
+		"w1  takes r0, content 0",
+		"w1  claim r0 -> taken t12, clean up to 0 [Redis is EMPTY]",
+		"w1  prepare r0 -> refunded already",
+		"w0  append r0 succeeded attempt 1 after 1 -> #2",
+		"w1  append r0 failed after 0 -> refused",
+		"w1  head of r0 -> #2 succeeded",
+		"w1  chain of r0 -> 2 events",
+		"w1  chain of r0 -> 2 events",
+		"w1  note r0 rejected of content 0",
+		"w1  dead letter: request_id_conflict",
+		"w1  term")
+	if s := &w.refunds[0]; !s.rejected[0] || !s.buried[0] || s.carries(0) {
+		t.Errorf("rejected %t, with a dead letter %t, still carried %t", s.rejected[0], s.buried[0], s.carries(0))
+	}
 }

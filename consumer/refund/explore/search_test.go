@@ -122,7 +122,7 @@ func pick(rng *rand.Rand, choices []choice) choice {
 
 func (c choice) weight() int {
 	switch {
-	case c.kind == cStep && c.variant == done:
+	case c.kind == cStep && (c.variant == done || c.variant == knowsEnd):
 		return 4
 	case c.kind == cStart, c.kind == cTick:
 		return 2
@@ -187,7 +187,10 @@ func (w *world) atRest() bool {
 	for r := range w.sc.refunds {
 		s := &w.refunds[r]
 		pending := s.n > 0 && s.log[s.n-1].named() == "acknowledged" && !w.sc.rules.Capabilities.Lookup
-		if s.outcome().kind == 0 && !s.parked() && !pending && !(s.n == 0 && s.rejected[0]) {
+		if s.outcome().kind == 0 && !s.parked() && !pending {
+			return false
+		}
+		if s.other && !s.rejected[1-s.owner()] {
 			return false
 		}
 	}

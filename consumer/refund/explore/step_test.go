@@ -43,12 +43,17 @@ func (w *world) take(c choice) {
 	case cLand:
 		l := w.inflight[c.message]
 		w.inflight = slices.Delete(slices.Clone(w.inflight), int(c.message), int(c.message)+1)
+		if l.message.there {
+			w.refunds[l.fact.refund].carryOn(w, l.message, l.after, l.keepCopy)
+			break
+		}
 		w.append(l.fact, l.after)
 	case cRedeliver:
 		w.left.redeliveries--
 		w.refunds[c.refund].msgs[c.message].ready = true
 	case cRival:
 		w.left.rivals--
+		w.refunds[c.refund].other = true
 		w.refunds[c.refund].msgs[rival] = message{there: true, ready: true, content: 1, due: w.now, arrived: w.now}
 	case cForeign:
 		w.left.foreign--
@@ -108,19 +113,13 @@ func (w *world) step(i, variant int8) {
 	var r reply
 	switch o.kind {
 	case opClaim:
-		r = w.claim(s, variant)
-	case opRelease:
-		s.clean = max(s.clean, o.clean)
+		r = w.claim(s, k.node.begun.content, variant)
 	case opAppend:
 		r = w.appended(o, variant)
 	case opRefund:
 		r.result = w.bank(o, effect(variant-effectFrom))
 		if r.result == paid {
 			k.heard = w.now
-		}
-	case opNote:
-		if o.fact.named() == schemas.KindRejected {
-			s.rejected[o.fact.content] = true
 		}
 	case opHead, opChain, opLookup, opAwait, opLook, opPrepare, opStanding:
 		if variant == noReply {
@@ -132,8 +131,8 @@ func (w *world) step(i, variant int8) {
 		if r.carried.seq != 0 {
 			r.carried.due += w.sc.skew[i]
 		}
-	case opSchedule, opWake, opBury, opBuryStanding, opAck, opNak, opTerm:
-		r.err = w.carry(i, o, s)
+	case opRelease, opNote, opSchedule, opWake, opBury, opBuryStanding, opAck, opNak, opTerm:
+		r.err = w.write(i, o, s, variant)
 	case opEnded:
 		if o.words != "" && !s.has(schemas.Kind(o.words), k.node.token) {
 			w.bad = "taken for stored, and is not: " + o.words
@@ -165,18 +164,37 @@ func (s *refundState) has(k schemas.Kind, owner int8) bool {
 	return false
 }
 
-func (w *world) claim(s *refundState, variant int8) reply {
+func (w *world) claim(s *refundState, content, variant int8) reply {
 	w.tokens++
 	r := reply{answer: refund.Taken, token: w.tokens, head: min(s.head(), 1), clean: s.clean}
+	switch {
+	case variant == s.told(content):
+	case variant == forgetful, variant == cleanLost, variant >= effectFrom:
+		w.left.losses--
+	default:
+		w.left.lies--
+	}
 	switch variant {
+	case done:
 	case knowsEnd:
 		r.answer = refund.Settled
+	case knowsOther:
+		r.answer, r.head = refund.Conflict, 0
+		if variant == s.told(content) { // nothing is done under it
+			r.clean = 0
+		}
+	case saysBusy:
+		r.answer, r.head, r.clean = refund.Busy, 0, 0
+	case saysNotReady:
+		r.answer, r.head, r.clean = refund.NotReady, 0, 0
+	case noReply:
+		r.answer, r.head, r.clean, r.err = refund.NotReady, 0, 0, 1
 	case forgetful:
-		w.left.losses--
 		r.head, r.clean = 0, 0
 	case cleanLost:
-		w.left.losses--
 		r.clean = 0
+	default:
+		r.clean = s.log[variant-effectFrom].seq
 	}
 	return r
 }
@@ -193,7 +211,7 @@ func (w *world) appended(o op, variant int8) reply {
 		r.err = 3
 	case onItsWay:
 		w.left.late--
-		w.inflight = append(slices.Clip(w.inflight), late{o.fact, o.after})
+		w.inflight = append(slices.Clip(w.inflight), late{fact: o.fact, after: o.after})
 		r.err = 2
 	default:
 		seq, ok := w.append(o.fact, o.after)
@@ -228,39 +246,93 @@ func (w *world) read(o op, s *refundState) reply {
 	return r
 }
 
-// carry does what a run does with messages; it returns the number of an error.
-func (w *world) carry(i int8, o op, s *refundState) int8 {
-	var own *message
-	if at := w.workers[i].message; at >= 0 && s.msgs[at].seq == w.workers[i].seq {
-		own = &s.msgs[at]
+// write does, unless it fails, what a run does beside appending to a chain; it returns the number of an error.
+func (w *world) write(i int8, o op, s *refundState, variant int8) int8 {
+	if variant != done {
+		w.left.failures--
 	}
+	switch variant {
+	case notDone:
+		return 1
+	case unnoticed:
+		return 0
+	case replyLost:
+		w.carry(i, o, s)
+		return 1
+	case onItsWay:
+		if b := w.workers[i].node.begun; b.what == aCommand {
+			w.inflight = append(slices.Clip(w.inflight), late{fact{refund: o.refund}, o.replaces, b.carriedOn(o), o.keepCopy})
+		}
+		return 1
+	}
+	return w.carry(i, o, s)
+}
+
+// own is the message that a worker has in hand; nil when another one has ended it.
+func (w *world) own(i int8) *message {
+	k := &w.workers[i]
+	if k.message < 0 || w.refunds[k.node.begun.refund].msgs[k.message].seq != k.seq {
+		return nil
+	}
+	return &w.refunds[k.node.begun.refund].msgs[k.message]
+}
+
+// carriedOn is the message that carries on what a run has in hand.
+func (b begun) carriedOn(o op) message {
+	return message{there: true, ready: true, scheduled: true, content: b.content, round: o.round, due: o.at, arrived: b.arrived}
+}
+
+// carryOn stores a schedule in place of the one that stands; it reports false when another one does.
+func (s *refundState) carryOn(w *world, m message, replaces int16, keepCopy bool) bool {
 	standing := &s.msgs[schedule]
+	if standing.there != (replaces != 0) || standing.there && standing.seq != replaces {
+		return false
+	}
+	if keepCopy {
+		m.content, m.arrived = standing.content, standing.arrived
+	}
+	w.stored++
+	m.seq = w.stored
+	*standing = m
+	return true
+}
+
+// carry does what a run does beside appending to a chain; it returns the number of an error.
+func (w *world) carry(i int8, o op, s *refundState) int8 {
+	own, b, standing := w.own(i), w.workers[i].node.begun, &s.msgs[schedule]
 	switch o.kind {
+	case opRelease:
+		s.clean = max(s.clean, o.clean)
+	case opNote:
+		if o.fact.named() == schemas.KindRejected {
+			s.rejected[o.fact.content] = true
+		}
 	case opSchedule:
-		if w.workers[i].node.begun.what != aCommand { // a notice's own schedule: nothing depends on it
+		if b.what != aCommand { // a notice's own schedule: nothing depends on it
 			return 0
 		}
-		if standing.there && standing.seq != o.replaces || !standing.there && o.replaces != 0 {
+		if own != nil && own.sent&(1<<o.replaces) != 0 { // a repeat, which is answered and not stored
+			return 0
+		}
+		if !s.carryOn(w, b.carriedOn(o), o.replaces, o.keepCopy) {
 			return 4
 		}
-		w.stored++
-		m := message{there: true, ready: true, scheduled: true, content: w.workers[i].node.begun.content, round: o.round,
-			due: o.at, arrived: w.workers[i].node.begun.arrived, seq: w.stored}
-		if o.keepCopy {
-			m.content, m.arrived = standing.content, standing.arrived
+		if own != nil {
+			own.sent |= 1 << o.replaces
 		}
-		*standing = m
-	case opWake:
-		if standing.there {
-			standing.due = min(standing.due, w.now)
+	case opWake: // another message takes the place of what stands, unless that fires in a moment
+		if standing.there && (standing.due <= w.now || standing.due >= w.now+soon) {
+			w.stored++
+			standing.seq, standing.due = w.stored, min(standing.due, w.now)
 		}
 	case opBuryStanding:
-		if standing.there && standing.seq == o.replaces {
-			return 0 // replaced next
-		}
+		s.buried[o.fact.content] = true
 	case opBury:
 		if o.words == string(schemas.ReasonContradiction) {
 			w.bad = "a run contradicts the outcome"
+		}
+		if b.what == aCommand {
+			s.buried[b.content] = true
 		}
 	case opAck, opTerm:
 		if own != nil {

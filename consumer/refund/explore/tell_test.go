@@ -3,6 +3,7 @@ package explore
 import (
 	"fmt"
 	"strings"
+	"testing"
 )
 
 // calmShown bounds what is told of the time in which all goes well: a refund that never ends would fill pages.
@@ -57,6 +58,9 @@ func (c choice) say(before, after *world) string {
 		return fmt.Sprintf("--  time passes to %ds", after.now)
 	case cLand:
 		l := before.inflight[c.message]
+		if l.message.there {
+			return fmt.Sprintf("--  LATE SCHEDULE arrives: r%d at %ds, stored %t", l.fact.refund, l.message.due, after.stored > before.stored)
+		}
 		stored := after.refunds[l.fact.refund].n > before.refunds[l.fact.refund].n
 		return fmt.Sprintf("--  LATE APPEND arrives: %s after %d, stored %t", l.fact, l.after, stored)
 	case cRedeliver:
@@ -69,6 +73,11 @@ func (c choice) say(before, after *world) string {
 	return who + c.sayStep(before, after)
 }
 
+// hows are the ways in which a port answers, in words.
+var hows = [effectFrom]string{replyLost: " [done, reply LOST]", notDone: " [NOT done]",
+	onItsWay: " [on its way, caller told nothing]", noReply: " [no answer]", unnoticed: " [NOT done, UNNOTICED]",
+	forgetful: " [Redis is EMPTY]", cleanLost: " [Redis forgot what did nothing]"}
+
 func (c choice) sayStep(before, after *world) string {
 	n := before.workers[c.worker].node
 	o := n.op
@@ -79,15 +88,17 @@ func (c choice) sayStep(before, after *world) string {
 		}
 	}
 	how := ""
-	if c.variant > done && c.variant < effectFrom {
-		how = [...]string{"", " [done, reply LOST]", " [NOT done]", " [on its way, caller told nothing]", " [no answer]",
-			" [Redis is EMPTY]", " [Redis forgot what did nothing]", " [Redis knows the outcome]"}[c.variant]
+	switch {
+	case c.variant < effectFrom:
+		how = hows[c.variant]
+	case o.kind == opClaim:
+		how = " [Redis remembers LESS of what did nothing]"
 	}
 	switch o.kind {
 	case opClaim:
 		return fmt.Sprintf("claim r%d -> %s t%d, clean up to %d%s", o.refund, r.answer, r.token, r.clean, how)
 	case opRelease:
-		return fmt.Sprintf("release r%d, clean up to %d", o.refund, o.clean)
+		return fmt.Sprintf("release r%d, clean up to %d%s", o.refund, o.clean, how)
 	case opAppend:
 		if r.stale {
 			return fmt.Sprintf("append r%d %s after %d -> refused%s", o.refund, o.fact, o.after, how)
@@ -104,11 +115,38 @@ func (c choice) sayStep(before, after *world) string {
 	case opAwait, opLook:
 		return fmt.Sprintf("asks the payment for r%d -> since %d, %s%s", o.refund, r.grant, r.verdict, how)
 	case opSchedule:
-		return fmt.Sprintf("schedule r%d at %ds%s", o.refund, o.at, [...]string{"", "", "", "", " -> another stands there"}[r.err])
+		return fmt.Sprintf("schedule r%d at %ds%s%s", o.refund, o.at, how, [...]string{4: " -> another stands there"}[r.err])
 	case opNote:
-		return fmt.Sprintf("note r%d %s of content %d", o.refund, o.fact, o.fact.content)
+		return fmt.Sprintf("note r%d %s of content %d%s", o.refund, o.fact, o.fact.content, how)
 	}
 	return [...]string{opEnd: "", opStanding: "looks for a schedule", opWake: "wakes the schedule", opBury: "dead letter: " + o.words,
 		opBuryStanding: "dead letter of what stands", opAck: "ack", opNak: "nak", opTerm: "term", opEnded: "ends",
-		opPanic: "PANIC " + o.words}[o.kind]
+		opPanic: "PANIC " + o.words}[o.kind] + how
+}
+
+// follow takes the choices whose tellings begin as given, one after the other.
+func follow(t *testing.T, sc *scenario, tellings ...string) *world {
+	t.Helper()
+	w := newWorld(sc)
+	for _, telling := range tellings {
+		var space [wide]choice
+		var could []string
+		taken := false
+		for _, c := range w.choices(space[:0]) {
+			next := w
+			next.take(c)
+			said := c.say(&w, &next)
+			if could = append(could, said); strings.HasPrefix(said, telling) {
+				w, taken = next, true
+				break
+			}
+		}
+		if !taken {
+			t.Fatalf("%q cannot happen, but\n%s", telling, strings.Join(could, "\n"))
+		}
+		if err := w.check(); err != nil {
+			t.Fatalf("after %q: %v", telling, err)
+		}
+	}
+	return &w
 }

@@ -19,7 +19,7 @@ const (
 
 // budget is how much of everything may still happen.
 type budget struct {
-	starts, ticks, crashes, lost, late, losses, notices, rulings, redeliveries, early, rivals, foreign int8
+	starts, ticks, crashes, lost, late, losses, notices, rulings, redeliveries, early, rivals, foreign, lies, failures int8
 }
 
 // message carries a refund: the command itself, its schedule, or what the schedule fired.
@@ -29,6 +29,7 @@ type message struct {
 	content, round          int8
 	seq                     int16
 	due, arrived            second
+	sent                    uint64 // what its schedules replaced, a bit for each: one that is sent again is stored once
 }
 
 // Places of a refund's messages.
@@ -39,19 +40,23 @@ const (
 	fired // the first of several
 )
 
-// late is an append that is on its way.
+// late is an append that is on its way, or a schedule.
 type late struct {
-	fact  fact
-	after int16
+	fact     fact
+	after    int16
+	message  message
+	keepCopy bool
 }
 
 // refundState is all that the world has of one refund.
 type refundState struct {
-	n        int8 // how many of log there are
-	log      [maxLog]fact
-	clean    int16
-	msgs     [maxMsgs]message
-	rejected [2]bool // by content
+	n     int8 // how many of log there are
+	log   [maxLog]fact
+	clean int16
+	msgs  [maxMsgs]message
+	// by content
+	rejected, buried [2]bool
+	other            bool // another content was published
 }
 
 type worker struct {
@@ -141,6 +146,16 @@ func (s *refundState) head() int16 {
 	return s.log[s.n-1].seq
 }
 
+// owner is the content that the refund's first event names; -1 while there is none.
+func (s *refundState) owner() int8 {
+	for _, f := range s.log[:s.n] {
+		if f.kind != 0 {
+			return f.content
+		}
+	}
+	return -1
+}
+
 func (s *refundState) outcome() fact {
 	for _, f := range s.log[:s.n] {
 		if f.named().Outcome() {
@@ -190,10 +205,9 @@ func (w *world) check() error {
 			return fmt.Errorf("r%d is journalled as failed, and its money moved or will", i)
 		case outcome.moves() && moved == 0:
 			return fmt.Errorf("r%d is journalled as %s, and no money moved", i, outcome.named())
-		case outcomes == 0 && !s.carried() && !(s.n == 0 && s.rejected[0]):
-			return fmt.Errorf("r%d is forgotten: it is open, and no message carries it", i)
-		case s.rejected[0] && s.rejected[1]:
-			return fmt.Errorf("both contents under r%d are rejected", i)
+		}
+		if err := s.kept(); err != nil {
+			return fmt.Errorf("r%d: %w", i, err)
 		}
 		back += moved * share
 	}
@@ -221,9 +235,35 @@ func (s *refundState) cameBack() error {
 	return nil
 }
 
-func (s *refundState) carried() bool {
+// kept judges whether each content that was published is answered, or carried by a message: the one that owns the
+// requestId by an outcome, another one by a rejection and a dead letter.
+func (s *refundState) kept() error {
+	owner := s.owner()
+	for content := range s.contents() {
+		switch {
+		case s.rejected[content] && (content == owner || owner < 0):
+			return fmt.Errorf("content %d is rejected, and no other has the requestId", content)
+		case s.carries(content), content == owner && s.outcome().kind != 0, s.rejected[content] && s.buried[content]:
+		case s.rejected[content]:
+			return fmt.Errorf("content %d is rejected, and no dead letter keeps it", content)
+		default:
+			return fmt.Errorf("content %d is forgotten: it is open, and no message carries it", content)
+		}
+	}
+	return nil
+}
+
+// contents is how many contents were published under the requestId.
+func (s *refundState) contents() int8 {
+	if s.other {
+		return 2
+	}
+	return 1
+}
+
+func (s *refundState) carries(content int8) bool {
 	for _, m := range s.msgs {
-		if m.there {
+		if m.there && m.content == content {
 			return true
 		}
 	}
@@ -301,6 +341,14 @@ func (w *world) encode(b []byte) []byte {
 		small(f.refund, f.kind, f.attempt, f.owner, f.key, f.n, f.content, f.found, f.hold, f.notice, f.part, f.total, f.reason)
 		wide(second(f.seq), f.lease, f.due, f.at)
 	}
+	carrier := func(m message) {
+		flag(m.there, m.ready, m.scheduled)
+		if m.there {
+			small(int8(bits.OnesCount8(m.holders)), m.content, m.round)
+			wide(m.due, m.arrived, second(m.seq))
+			b = binary.LittleEndian.AppendUint64(b, m.sent)
+		}
+	}
 	wide(w.now)
 	small(w.tokens, int8(len(w.moves)), int8(len(w.inflight)))
 	for i := range w.sc.refunds {
@@ -310,13 +358,9 @@ func (w *world) encode(b []byte) []byte {
 			event(f)
 		}
 		wide(second(s.clean))
-		flag(s.rejected[0], s.rejected[1])
+		flag(s.rejected[0], s.rejected[1], s.buried[0], s.buried[1], s.other)
 		for _, m := range s.msgs {
-			flag(m.there, m.ready, m.scheduled)
-			if m.there {
-				small(int8(bits.OnesCount8(m.holders)), m.content, m.round)
-				wide(m.due, m.arrived, second(m.seq))
-			}
+			carrier(m)
 		}
 	}
 	for _, m := range w.moves {
@@ -327,11 +371,16 @@ func (w *world) encode(b []byte) []byte {
 	for _, l := range w.inflight {
 		event(l.fact)
 		wide(second(l.after))
+		carrier(l.message)
+		flag(l.keepCopy)
 	}
 	var places [maxWorkers]uint64 // workers whose clocks agree are alike
 	for i := range w.sc.workers {
 		if n := w.workers[i].node; n != nil {
-			places[i] = uint64(n.n)<<32 | uint64(uint8(w.workers[i].message))<<24 | uint64(w.workers[i].heard)
+			places[i] = uint64(n.n)<<32 | uint64(w.workers[i].message+1)<<28 | uint64(w.workers[i].heard)
+			if w.own(i) != nil {
+				places[i] |= 1 << 27
+			}
 		}
 		for j := i; j > 0 && places[j] < places[j-1] && w.sc.skew == [maxWorkers]second{}; j-- {
 			places[j], places[j-1] = places[j-1], places[j]
@@ -341,6 +390,7 @@ func (w *world) encode(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint64(b, p)
 	}
 	l := w.left
-	small(l.starts, l.ticks, l.crashes, l.lost, l.late, l.losses, l.notices, l.rulings, l.redeliveries, l.early, l.rivals, l.foreign)
+	small(l.starts, l.ticks, l.crashes, l.lost, l.late, l.losses, l.notices, l.rulings, l.redeliveries, l.early, l.rivals, l.foreign, l.lies,
+		l.failures)
 	return b
 }
