@@ -45,10 +45,11 @@ func TestAgedHistoryFoldsToOneState(t *testing.T) {
 			entries := agedHistory(rand.New(rand.NewPCG(seed, 1)), retain)
 			records, payments := map[schemas.RequestID]ledger.Record{}, map[string]ledger.Payment{}
 			for _, e := range entries {
-				next, legal := records[e.Event.RequestID].Apply(e, retain)
+				before := records[e.Event.RequestID]
+				next, legal := before.Apply(e, retain)
 				if records[e.Event.RequestID] = next; legal && ledger.Touches(e) {
 					reference := e.Event.Payment.Reference
-					payments[reference], _ = payments[reference].Apply(e, retain, func() bool { return true })
+					payments[reference], _ = payments[reference].Apply(e, before, retain, func() bool { return true })
 				}
 			}
 			for _, size := range []int{1, 2, 7, 100, len(entries)} {

@@ -163,7 +163,8 @@ func (b *batch) apply(e ledger.Entry) {
 		return
 	}
 	refund, retain := b.change(aRefund, e), b.store.cfg.Retain
-	record, legal := refund.record.Apply(e, retain)
+	before := refund.record
+	record, legal := before.Apply(e, retain)
 	if !legal { // an intent after the refund's own outcome, for one, must hold nothing: no outcome would end it
 		b.ignored++
 		return
@@ -173,7 +174,7 @@ func (b *batch) apply(e ledger.Entry) {
 		return
 	}
 	c := b.change(aPayment, e)
-	if payment, touched := c.payment.Apply(e, retain, func() bool { return !isPaced(e) || b.admit(e) }); touched {
+	if payment, touched := c.payment.Apply(e, before, retain, func() bool { return !isPaced(e) || b.admit(e) }); touched {
 		c.payment, c.touched = payment, true
 	}
 }

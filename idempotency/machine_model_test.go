@@ -86,6 +86,9 @@ func (r modelRecord) fold(e ledger.Entry) (modelRecord, bool) {
 		r.clean = e.Seq
 	}
 	r.state, r.since, r.last = kind, e.Stored, e.Seq
+	if e.Event.Kind == schemas.KindReversed {
+		r.since = time.Time{} // nobody knows since when
+	}
 	if r.settled() { // what only an open refund needs
 		r.intent, r.clean, r.begun = 0, 0, time.Time{}
 	}

@@ -50,7 +50,8 @@ func (f *modelFold) take(e ledger.Entry) {
 		return
 	}
 	id, reference := e.Event.RequestID, e.Event.Payment.Reference
-	refund, legal := f.refunds[id].fold(e)
+	before := f.refunds[id]
+	refund, legal := before.fold(e)
 	if !legal {
 		return // it says nothing about the payment either
 	}
@@ -65,7 +66,14 @@ func (f *modelFold) take(e ledger.Entry) {
 	case kind.Outcome():
 		p.outcome(e)
 	case kind == schemas.KindReversed:
-		p.refunded, p.ended = max(0, p.refunded-e.Event.Reversal.Amount.Micros), e.Seq
+		if p.ended = e.Seq; before.settled() && !before.since.IsZero() { // else it was never counted
+			p.refunded = max(0, p.refunded-e.Event.Reversal.Amount.Micros)
+		}
+	case kind == schemas.KindParked && before.intent == 0 && e.Event.Attempt > 0 && !slices.Contains(p.holders, id):
+		if p.shares == nil {
+			p.shares = map[schemas.RequestID]int64{}
+		}
+		p.holders, p.shares[id] = append(p.holders, id), e.Event.Amount.Micros
 	default:
 		return
 	}

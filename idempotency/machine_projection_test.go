@@ -150,7 +150,11 @@ func (r modelRecord) take(c *modelChange, retain time.Duration) modelRecord {
 	n := c.record
 	if n.settled() {
 		n.owner, n.lease, n.released, n.pause, n.undone = "", time.Time{}, "", time.Time{}, 0
-		n.expires = n.since.Add(retain + expirySlack)
+		until := n.since.Add(retain)
+		if now := time.Now(); until.Before(now) {
+			until = now
+		}
+		n.expires = until.Add(expirySlack)
 		return n
 	}
 	n.owner, n.lease, n.released, n.pause, n.undone, n.expires = r.owner, r.lease, r.released, r.pause, r.undone, time.Time{}

@@ -139,18 +139,21 @@ func (p Payment) Holding(id schemas.RequestID) bool {
 func Touches(e Entry) bool {
 	kind := e.Event.Kind
 	return e.Event.Payment != nil && (kind.Outcome() || kind == schemas.KindReversed ||
-		kind == schemas.KindDispatched && e.Event.Amount != nil)
+		(kind == schemas.KindDispatched || kind == schemas.KindParked && e.Event.Attempt > 0) && e.Event.Amount != nil)
 }
 
-// Apply folds in one event that says something about its refund; pace tells whether the provider's lets an intent go ahead
-// that the payment has room for. It reports whether anything changed.
-func (p Payment) Apply(e Entry, retain time.Duration, pace func() bool) (Payment, bool) {
+// Apply folds in one event that says something about its refund, which was as before says until then; pace tells whether the
+// provider's lets an intent go ahead that the payment has room for. It reports whether anything changed.
+func (p Payment) Apply(e Entry, before Record, retain time.Duration, pace func() bool) (Payment, bool) {
 	if e.Seq <= p.Last {
 		return p, false
 	}
 	p = p.At(e.Stored, retain)
 	kind := e.Event.Kind
-	if kind == schemas.KindFailed && p.Last == 0 { // it never asked for anything
+	switch {
+	case kind == schemas.KindFailed && p.Last == 0: // it never asked for anything
+		return p, false
+	case kind == schemas.KindParked && (before.Intent > 0 || p.Holding(e.Event.RequestID)):
 		return p, false
 	}
 	switch {
@@ -158,8 +161,10 @@ func (p Payment) Apply(e Entry, retain time.Duration, pace func() bool) (Payment
 		p = p.intend(e, pace)
 	case kind.Outcome():
 		p = p.end(e)
+	case kind == schemas.KindParked: // its attempts have aged out, and may have moved money: it keeps its share
+		p.Holds = append(slices.Clip(p.Holds), Share{e.Event.RequestID, *e.Event.Amount, e.Seq})
 	case kind == schemas.KindReversed:
-		p = p.reverse(e)
+		p = p.reverse(e, before)
 	}
 	p.Last, p.Seen = e.Seq, DayOf(e.Stored)
 	return p, true
@@ -214,21 +219,19 @@ func (p Payment) refund(day Day, amount schemas.Money) Payment {
 	return p
 }
 
-// reverse gives back what a reversal took back, of the oldest days first: what is left is remembered the longer. It never
-// gives back more than was counted: what is older has aged out.
-func (p Payment) reverse(e Entry) Payment {
+// reverse gives back what a reversal took back, of what went on the day of its refund's outcome. Where that is not known, it
+// has aged out, and so has what it counted.
+func (p Payment) reverse(e Entry, before Record) Payment {
 	p.Ended = e.Seq
 	reversal := e.Event.Reversal
-	if reversal == nil {
+	day, known := before.SettledOn()
+	if reversal == nil || !known {
 		return p
 	}
 	p.Refunded = slices.Clone(p.Refunded)
-	left := reversal.Amount.Micros
-	for i := range p.Refunded {
-		if p.Refunded[i].Amount.Currency == reversal.Amount.Currency {
-			back := min(left, p.Refunded[i].Amount.Micros)
-			p.Refunded[i].Amount.Micros -= back
-			left -= back
+	for i, r := range p.Refunded {
+		if r.Day == day && r.Amount.Currency == reversal.Amount.Currency {
+			p.Refunded[i].Amount.Micros = max(r.Amount.Micros-reversal.Amount.Micros, 0)
 		}
 	}
 	p.Refunded = slices.DeleteFunc(p.Refunded, func(r Refunded) bool { return r.Amount.Micros == 0 })

@@ -16,7 +16,8 @@ type Record struct {
 	// Intent is the sequence of the last attempt, and Clean the one up to which every attempt did nothing, as a later event
 	// says. Neither says anything once an outcome is there.
 	Intent, Clean uint64
-	// Begun is when the first event was stored, until there is an outcome, and Since when the one was that led to State.
+	// Begun is when the first event was stored, until there is an outcome, and Since when the one was that led to State; the
+	// zero time for an outcome that has aged out.
 	Begun, Since time.Time
 	// Last is the sequence of the refund's last event; 0 when nothing was journalled.
 	Last uint64
@@ -24,6 +25,9 @@ type Record struct {
 
 // Settled reports whether an outcome is there.
 func (r Record) Settled() bool { return r.State.Outcome() }
+
+// SettledOn is the day of the outcome. It reports false when that is not known.
+func (r Record) SettledOn() (Day, bool) { return DayOf(r.Since), r.Settled() && !r.Since.IsZero() }
 
 // InDoubt reports whether some attempt is neither proven to have done nothing nor taken on by the provider.
 func (r Record) InDoubt() bool {
@@ -37,14 +41,15 @@ func (r Record) Apply(e Entry, retain time.Duration) (Record, bool) {
 	if e.Seq <= r.Last {
 		return r, true
 	}
-	if r.Settled() && e.Stored.Sub(r.Since) > retain {
+	if r.Settled() && !r.Since.IsZero() && e.Stored.Sub(r.Since) > retain {
 		r = Record{}
 	}
 	kind := e.Event.Kind
 	if kind == schemas.KindReversed {
 		switch {
-		case r.Last == 0: // its outcome has aged out: only what succeeded comes back
+		case r.Last == 0: // its outcome has aged out: only what succeeded comes back, and nobody knows since when it had
 			r = r.move(e, schemas.KindSucceeded)
+			r.Since = time.Time{}
 		case r.State != schemas.KindSucceeded && r.State != schemas.KindCancelled:
 			return r, false
 		}
