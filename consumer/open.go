@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,8 @@ type census struct {
 	states map[openState]openCount
 	// atRisk is the amount of which nobody knows whether it moved, in micros.
 	atRisk map[openAmount]int64
-	// uncarried counts the refunds that no message carries and that cannot be carried on from the journal.
+	mu     sync.Mutex
+	// uncarried counts the refunds that no message carries and that cannot be carried on from the journal, as they are found.
 	uncarried map[schemas.ProviderName]int64
 }
 
@@ -58,14 +60,29 @@ func (c *census) add(o idempotency.Open) {
 	}
 }
 
-// keepZeros has amounts that were at risk told as 0 now, instead of not at all.
-func (c *census) keepZeros(before *census) {
+// keep takes over from the count before what is not counted anew: amounts that were at risk are told as 0 now, instead of not
+// at all.
+func (c *census) keep(before *census) {
 	if before == nil {
 		return
 	}
 	for amount := range before.atRisk {
 		c.atRisk[amount] += 0
 	}
+}
+
+// uncarry counts a refund that cannot be carried on.
+func (c *census) uncarry(p schemas.ProviderName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.uncarried[p]++
+}
+
+// uncarriedOf is how many of a provider's refunds cannot be carried on.
+func (c *census) uncarriedOf(p schemas.ProviderName) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uncarried[p]
 }
 
 // measureOpen measures the open refunds, as the sweep last counted them. Only the worker that sweeps tells.
@@ -95,7 +112,7 @@ func measureOpen(t Telemetry, instances []Instance, last *atomic.Pointer[census]
 				o.ObserveInt64(refunds, n.refunds, labels)
 				o.ObserveFloat64(oldest, age, labels)
 			}
-			o.ObserveInt64(uncarried, c.uncarried[in.Name], metric.WithAttributes(provider))
+			o.ObserveInt64(uncarried, c.uncarriedOf(in.Name), metric.WithAttributes(provider))
 		}
 		for amount, micros := range c.atRisk {
 			o.ObserveFloat64(atRisk, float64(micros)/1e6, metric.WithAttributes(attribute.String(attrProvider, string(amount.provider)),

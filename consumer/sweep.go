@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +22,9 @@ const (
 	sweepEvery = time.Minute
 	// sweepBatch is how many refunds' messages are looked for in one pass: reading one costs the server a request. All
 	// have their turn, one batch after another.
-	sweepBatch = 1000
+	sweepBatch = 500
+	// sweepPause spaces those requests out.
+	sweepPause = 50 * time.Millisecond
 	// sweepQueue is how many messages of a queue are looked through for those that carry a refund. With more of them
 	// waiting, whatever is missing is looked for later.
 	sweepQueue = 5000
@@ -51,22 +52,25 @@ type sweep struct {
 
 // run sweeps while leads reports true, until ctx ends.
 func (s *sweep) run(ctx context.Context, leads func() bool) {
-	told := ""
+	told, due := "", time.Time{}
 	for ctx.Err() == nil {
-		wait := sweepEvery
-		if !leads() {
+		switch {
+		case !leads():
 			s.last.Store(nil)
-			s.next, s.missed, wait = 0, nil, relayEvery
-		} else if err := s.pass(ctx); err == nil || ctx.Err() != nil {
-			told = ""
-		} else {
-			if err.Error() != told {
-				told = err.Error()
-				s.log.Warn("open refunds are not looked through now", "error", told)
+			s.next, s.missed, due = 0, nil, time.Time{}
+		case !time.Now().Before(due):
+			err := s.pass(ctx)
+			if due = time.Now().Add(sweepEvery); err == nil {
+				told = ""
+			} else if ctx.Err() == nil {
+				due = time.Now().Add(sweepEvery / 4)
+				if err.Error() != told {
+					told = err.Error()
+					s.log.Warn("open refunds are not looked through now", "error", told)
+				}
 			}
-			wait = relayEvery
 		}
-		_ = pause(ctx, wait)
+		_ = pause(ctx, relayEvery)
 	}
 }
 
@@ -84,41 +88,47 @@ func (s *sweep) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	counted.keep(s.last.Load())
+	s.last.Store(counted)
+	missed, carried := map[schemas.RequestID]bool{}, map[schemas.ProviderName]*carriedSet{}
+	for _, o := range batch {
+		has, err := s.hasMessage(ctx, o, carried)
+		if err != nil { // the others need not wait for it
+			s.log.WarnContext(ctx, "it is not known whether a message carries an open refund", "requestId", string(o.RequestID),
+				"provider", string(o.Provider), "error", err.Error())
+		}
+		if err != nil || !has {
+			missed[o.RequestID] = true
+		}
+		if pause(ctx, sweepPause) != nil {
+			return nil
+		}
+	}
+	s.missed = missed
 	if s.next += sweepBatch; s.next >= n {
 		s.next = 0
 	}
-	missed, carried := map[schemas.RequestID]bool{}, map[schemas.ProviderName]*carriedSet{}
-	for _, o := range batch {
-		found, err := s.isScheduled(ctx, o)
-		if err != nil {
-			return err
-		}
-		if found {
-			continue
-		}
-		if !s.missed[o.RequestID] { // it may be on its way from one message to the next
-			missed[o.RequestID] = true
-			continue
-		}
-		if carried[o.Provider] == nil {
-			if carried[o.Provider], err = s.carried(ctx, o.Provider); err != nil {
-				return err
-			}
-		}
-		if carried[o.Provider].has(o.RequestID) {
-			continue
-		}
-		if ok, err := s.restore(ctx, o); err != nil {
-			return err
-		} else if !ok {
-			counted.uncarried[o.Provider]++
-			missed[o.RequestID] = true
+	return nil
+}
+
+// hasMessage reports whether a message carries the refund. One for which none was found in the last pass either is carried on.
+func (s *sweep) hasMessage(ctx context.Context, o idempotency.Open, carried map[schemas.ProviderName]*carriedSet) (bool, error) {
+	scheduled, err := s.isScheduled(ctx, o)
+	if scheduled || err != nil || !s.missed[o.RequestID] { // it may be on its way from one message to the next
+		return scheduled, err
+	}
+	if carried[o.Provider] == nil {
+		if carried[o.Provider], err = s.carried(ctx, o.Provider); err != nil {
+			return false, err
 		}
 	}
-	counted.keepZeros(s.last.Load())
-	s.missed = missed
-	s.last.Store(counted)
-	return nil
+	switch carried[o.Provider].has(o) {
+	case yes:
+		return true, nil
+	case unknown:
+		return false, nil // more waits than is looked through
+	}
+	return s.restore(ctx, o)
 }
 
 // isScheduled reports whether a schedule carries the refund. One that is overdue fires now.
@@ -141,22 +151,40 @@ func (s *sweep) isScheduled(ctx context.Context, o idempotency.Open) (bool, erro
 
 // carriedSet is the refunds that messages of a provider's queues carry.
 type carriedSet struct {
-	ids map[schemas.RequestID]bool
+	by map[schemas.RequestID]schemas.Fingerprint
 	// all is set when every message was looked at.
 	all bool
 }
 
-// has reports whether a refund is carried, or may be.
-func (c *carriedSet) has(id schemas.RequestID) bool { return !c.all || c.ids[id] }
+// known is whether something is so, as far as anybody knows.
+type known int
+
+const (
+	unknown known = iota
+	yes
+	no
+)
+
+// has tells whether a message carries a refund. One with other content under its requestId does not.
+func (c *carriedSet) has(o idempotency.Open) known {
+	switch fingerprint, there := c.by[o.RequestID]; {
+	case there && fingerprint == o.Fingerprint:
+		return yes
+	case !c.all:
+		return unknown
+	}
+	return no
+}
 
 func (s *sweep) carried(ctx context.Context, p schemas.ProviderName) (*carriedSet, error) {
-	set, now := &carriedSet{ids: map[schemas.RequestID]bool{}}, time.Now().Add(time.Hour)
+	set, now := &carriedSet{by: map[schemas.RequestID]schemas.Fingerprint{}}, time.Now().Add(time.Hour)
 	take := func(m stream.Waiting) {
-		var command struct {
-			RequestID schemas.RequestID `json:"requestId"`
+		command, err := schemas.DecodeCommand(m.Data, schemas.Arrival{Provider: p})
+		if err != nil {
+			return
 		}
-		if json.Unmarshal(m.Data, &command) == nil {
-			set.ids[command.RequestID] = true
+		if fingerprint, err := command.Fingerprint(); err == nil {
+			set.by[command.RequestID] = fingerprint
 		}
 	}
 	for _, queue := range []struct {
@@ -186,13 +214,16 @@ func (s *sweep) restore(ctx context.Context, o idempotency.Open) (bool, error) {
 	case refund.Command == nil:
 		s.log.ErrorContext(ctx, "no message carries an open refund, and the journal does not have its command: publish the same "+
 			"command again", "requestId", string(o.RequestID), "provider", string(o.Provider), "state", string(refund.State))
+		s.last.Load().uncarry(o.Provider)
 		return false, nil
 	}
 	subjects := s.sender.subjects
 	msg := schedule(scheduled{subject: subjects.Later(o.Provider, o.RequestID), target: subjects.Retry(o.Provider),
 		id: fmt.Sprintf("%s:restored:%d", o.RequestID, refund.Head), at: time.Now().Add(s.store.Gate().Apart()),
 		copied: copied{body: refund.Command, header: stream.TraceHeader(chain[0]), since: refund.First.OccurredAt}})
-	if _, err := s.sender.publishAfter(ctx, msg, 0); err != nil && !errors.Is(err, errOvertaken) {
+	if _, err := s.sender.publishAfter(ctx, msg, 0); errors.Is(err, errOvertaken) {
+		return true, nil // one stands there by now
+	} else if err != nil {
 		return false, err
 	}
 	s.obs.restored(ctx, o.Provider, "missing")
