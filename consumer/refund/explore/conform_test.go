@@ -26,7 +26,7 @@ func real(t *rapid.T, dir string) (jetstream.JetStream, *stream.Journal) {
 	}
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(5 * time.Minute) {
+	if !srv.ReadyForConnections(patience) {
 		t.Fatal("the server does not start")
 	}
 	nc, err := nats.Connect(srv.ClientURL())
@@ -84,22 +84,12 @@ func appendBoth(t *rapid.T, ctx context.Context, journal *stream.Journal, w *wor
 	if kind.Outcome() && s.outcome().kind != 0 {
 		t.Skip() // nobody appends a second one, and its id would be refused besides
 	}
-	// Ids are the events' own: an attempt's number, and so its id, comes once for each place in the chain.
-	f := fact{refund: r, kind: kindOf(kind), attempt: s.n + 1, n: s.n + 1, owner: int8(rapid.IntRange(1, 3).Draw(t, "owner")),
-		found: 1, lease: 60, at: 1}
-	switch kind {
-	case schemas.KindDeferred:
-		f.reason, f.due = reasonOf(schemas.ReasonProviderBusy), 99
-	case schemas.KindParked:
-		f.reason = reasonOf(schemas.ReasonOutcomeUnknown)
-	case schemas.KindFailed:
-		f.reason = reasonOf(schemas.ReasonDeclined)
-	}
+	f := s.factOfKind(r, kind)
+	f.owner = int8(rapid.IntRange(1, 3).Draw(t, "owner"))
 	after := s.head()
 	if rapid.Bool().Draw(t, "behind an older head") {
 		after = int16(rapid.IntRange(0, int(w.seq)).Draw(t, "after"))
 	}
-	f = trim(f)
 	got, err := journal.Append(ctx, f.entry(), uint64(after))
 	if err != nil {
 		t.Fatalf("append %s after %d: %v", f, after, err)
@@ -108,6 +98,21 @@ func appendBoth(t *rapid.T, ctx context.Context, journal *stream.Journal, w *wor
 	if got.Stale == ok || ok && got.Seq != uint64(seq) {
 		t.Fatalf("append %s after %d: %+v, the model says %d, %t", f, after, got, seq, ok)
 	}
+}
+
+// factOfKind is what may come next in a chain. Ids are the events' own: an attempt's number, and so its id, comes once for
+// each place in the chain.
+func (s *refundState) factOfKind(r int8, kind schemas.Kind) fact {
+	f := fact{refund: r, kind: kindOf(kind), attempt: s.n + 1, n: s.n + 1, found: 1, lease: 60, at: 1}
+	switch kind {
+	case schemas.KindDeferred:
+		f.reason, f.due = reasonOf(schemas.ReasonProviderBusy), 99
+	case schemas.KindParked:
+		f.reason = reasonOf(schemas.ReasonOutcomeUnknown)
+	case schemas.KindFailed:
+		f.reason = reasonOf(schemas.ReasonDeclined)
+	}
+	return trim(f)
 }
 
 // trim leaves out what a kind does not have.

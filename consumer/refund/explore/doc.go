@@ -11,4 +11,5 @@
 // that other content under a requestId is rejected and kept as a dead letter.
 //
 // It holds tests only. What it does not show: that the models are what JetStream, Redis and the providers really do.
+// The journal's and the claims' are held to the real ones by the same operations on both.
 package explore
