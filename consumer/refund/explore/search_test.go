@@ -73,6 +73,9 @@ func walk(sc *scenario, from uint64, steps int, limit time.Duration) (f found) {
 	sc.tree.once = true
 	defer func() { sc.tree.once = false }()
 	for n := uint64(0); f.steps < steps && (n%64 != 0 || time.Since(began) < limit); n++ {
+		if n%1024 == 0 { // no run of an earlier schedule is left to know them
+			sc.chains = newChains()
+		}
 		rng := rand.New(rand.NewPCG(from, n))
 		w := newWorld(sc)
 		var path []choice

@@ -110,6 +110,10 @@ type chains struct {
 	entries [][]ledger.Entry
 }
 
+func newChains() *chains {
+	return &chains{byText: map[[maxLog]fact]int32{{}: 0}, entries: [][]ledger.Entry{nil}}
+}
+
 func (c *chains) of(s *refundState) int32 {
 	if id, ok := c.byText[s.log]; ok {
 		return id
@@ -125,8 +129,7 @@ func (c *chains) of(s *refundState) int32 {
 
 func newWorld(sc *scenario) world {
 	if sc.tree == nil {
-		sc.tree = &tree{sc: sc, roots: map[begun]*node{}}
-		sc.chains = &chains{byText: map[[maxLog]fact]int32{{}: 0}, entries: [][]ledger.Entry{nil}}
+		sc.tree, sc.chains = &tree{sc: sc, roots: map[begun]*node{}}, newChains()
 	}
 	w := world{sc: sc, left: sc.budget, now: 1, moves: sc.movesBefore, tokens: 10}
 	for i := range sc.refunds {
