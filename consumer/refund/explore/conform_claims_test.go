@@ -132,7 +132,7 @@ func (c *claimed) claim(t *rapid.T) (made, bool) {
 
 // translate says of a claim what the worker's port does.
 func translate(got idempotency.Claim, s *refundState, content int8) reply {
-	r := reply{answer: refund.Taken, head: int16(max(got.Record.Last, got.Told)), clean: int16(got.CleanTo)}
+	r := reply{answer: refund.Taken, head: int16(got.Head), clean: int16(got.Clean)}
 	switch got.Answer {
 	case idempotency.NotReady:
 		r.answer = refund.NotReady
@@ -142,10 +142,6 @@ func translate(got idempotency.Claim, s *refundState, content int8) reply {
 		r.answer = refund.Settled
 	case idempotency.Busy:
 		r.answer = refund.Busy
-	case idempotency.Wait:
-		if got.Record.State != idempotency.StateDeferred {
-			r.answer = refund.Busy
-		}
 	case idempotency.Behind: // the journal is asked
 		r.head = s.head()
 	}
@@ -243,14 +239,13 @@ func (c *claimed) giveBack(t *rapid.T, at int) {
 	if rapid.Bool().Draw(t, "pause") {
 		pause = time.Hour
 	}
-	clean := uint64(m.intent)
-	undone := idempotency.Undone{Clean: clean > 0, CleanTo: clean, Pause: pause, Last: clean}
-	given, err := c.store.Undo(context.Background(), m.Claim, undone)
+	give := func() (bool, error) { return c.store.Release(context.Background(), m.Claim, uint64(m.intent), pause) }
+	given, err := give()
 	for tries := 1; err != nil; tries++ { // not in time: what is said twice is done once
 		if tries == 100 {
 			t.Fatalf("release: %v", err)
 		}
-		given, err = c.store.Undo(context.Background(), m.Claim, undone)
+		given, err = give()
 	}
 	if !given || c.owner[m.refund] != m.Token {
 		return // as one that is not done, or was done before
