@@ -92,8 +92,10 @@ type Backoff struct {
 }
 
 const (
-	// duplicateWindow is how long the server knows a message id. The fence rests on it.
+	// duplicateWindow is how long the server knows a message id.
 	duplicateWindow = 10 * time.Minute
+	// longestTimeout bounds one call: what is in doubt waits for at least as long.
+	longestTimeout = 4 * time.Minute
 	// publishTimeout bounds one try to publish.
 	publishTimeout = 5 * time.Second
 	// callMargin is kept free between the latest end of a call and the end of its lease.
@@ -197,9 +199,8 @@ func (in Instance) problems(c Config) []error {
 	if in.Concurrency < 2 || in.Concurrency > 4096 {
 		wrong("concurrency is %d, want 2 to 4096", in.Concurrency)
 	}
-	if in.Timeout < 100*time.Millisecond || 2*(c.lease(in)+30*time.Second) >= duplicateWindow {
-		wrong("timeout is %s, want 100ms to %s: twice the lease and 30s must fit into the duplicate window of %s",
-			in.Timeout, duplicateWindow/2-30*time.Second-c.LeaseMargin, duplicateWindow)
+	if in.Timeout < 100*time.Millisecond || in.Timeout > longestTimeout {
+		wrong("timeout is %s, want 100ms to %s", in.Timeout, longestTimeout)
 	}
 	if in.MaxAttempts < 1 || in.MaxAttempts > 1000 {
 		wrong("maxAttempts is %d, want 1 to 1000", in.MaxAttempts)

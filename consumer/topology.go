@@ -248,7 +248,7 @@ func (t *topology) compare(want, found jetstream.StreamConfig) []Difference {
 	return out
 }
 
-// window is the shortest duplicate window that the fence can rest on.
+// window is the shortest duplicate window in which a message that is sent again is stored once.
 func (t *topology) window() time.Duration {
 	window := duplicateWindow
 	for _, in := range t.cfg.Instances {

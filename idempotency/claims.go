@@ -48,7 +48,7 @@ const (
 var Answers = []Answer{NotReady, Behind, Conflict, Settled, Busy, Parked, Wait, Pending, Doubt, Retry, Fresh}
 
 // unjournalledTTL is how long the record of a claim stays under which nothing is ever journalled. It keeps
-// the fingerprint for duplicates and is far longer than any lease, lag and fence window together.
+// the fingerprint for duplicates and is far longer than any lease.
 const unjournalledTTL = 24 * time.Hour
 
 // Claim is the answer to one claim. It is a value: the lease behind it lives in Redis.

@@ -70,7 +70,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("retain is %s, want at least an hour", c.Retain))
 	}
 	if c.LagBound < time.Second || c.LagBound > 2*time.Minute {
-		errs = append(errs, fmt.Errorf("lag bound is %s, want 1s to 2m: the fence outlives it only so far", c.LagBound))
+		errs = append(errs, fmt.Errorf("lag bound is %s, want 1s to 2m", c.LagBound))
 	}
 	if c.ClockBound <= 0 {
 		errs = append(errs, fmt.Errorf("clock bound is %s, want more than 0", c.ClockBound))
