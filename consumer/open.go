@@ -15,7 +15,7 @@ import (
 	"refundworker/schemas"
 )
 
-// census is what the open refunds come to.
+// census is what the open refunds come to. It does not change once it is told.
 type census struct {
 	states map[openState]openCount
 	// atRisk is the amount of which nobody knows whether it moved, in micros.
@@ -60,8 +60,8 @@ func (c *census) add(o idempotency.Open) {
 	}
 }
 
-// keep takes over from the count before what is not counted anew: amounts that were at risk are told as 0 now, instead of not
-// at all.
+// keep takes over from the count before what is not counted yet, and has amounts that were at risk told as 0 now instead of
+// not at all.
 func (c *census) keep(before *census) {
 	if before == nil {
 		return
@@ -69,20 +69,7 @@ func (c *census) keep(before *census) {
 	for amount := range before.atRisk {
 		c.atRisk[amount] += 0
 	}
-}
-
-// uncarry counts a refund that cannot be carried on.
-func (c *census) uncarry(p schemas.ProviderName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.uncarried[p]++
-}
-
-// uncarriedOf is how many of a provider's refunds cannot be carried on.
-func (c *census) uncarriedOf(p schemas.ProviderName) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.uncarried[p]
+	c.uncarried = before.uncarried
 }
 
 // measureOpen measures the open refunds, as the sweep last counted them. Only the worker that sweeps tells.
@@ -112,7 +99,7 @@ func measureOpen(t Telemetry, instances []Instance, last *atomic.Pointer[census]
 				o.ObserveInt64(refunds, n.refunds, labels)
 				o.ObserveFloat64(oldest, age, labels)
 			}
-			o.ObserveInt64(uncarried, c.uncarriedOf(in.Name), metric.WithAttributes(provider))
+			o.ObserveInt64(uncarried, c.uncarried[in.Name], metric.WithAttributes(provider))
 		}
 		for amount, micros := range c.atRisk {
 			o.ObserveFloat64(atRisk, float64(micros)/1e6, metric.WithAttributes(attribute.String(attrProvider, string(amount.provider)),

@@ -48,6 +48,8 @@ type sweep struct {
 	// next is where the next batch begins, missed are those for which no message was found in the last pass.
 	next   int
 	missed map[schemas.RequestID]bool
+	// uncarried counts what this pass could not carry on.
+	uncarried map[schemas.ProviderName]int64
 }
 
 // run sweeps while leads reports true, until ctx ends.
@@ -90,6 +92,7 @@ func (s *sweep) pass(ctx context.Context) error {
 	}
 	counted.keep(s.last.Load())
 	s.last.Store(counted)
+	s.uncarried = map[schemas.ProviderName]int64{}
 	missed, carried := map[schemas.RequestID]bool{}, map[schemas.ProviderName]*carriedSet{}
 	for _, o := range batch {
 		has, err := s.hasMessage(ctx, o, carried)
@@ -105,6 +108,7 @@ func (s *sweep) pass(ctx context.Context) error {
 		}
 	}
 	s.missed = missed
+	s.last.Store(&census{states: counted.states, atRisk: counted.atRisk, uncarried: s.uncarried})
 	if s.next += sweepBatch; s.next >= n {
 		s.next = 0
 	}
@@ -177,7 +181,7 @@ func (c *carriedSet) has(o idempotency.Open) known {
 }
 
 func (s *sweep) carried(ctx context.Context, p schemas.ProviderName) (*carriedSet, error) {
-	set, now := &carriedSet{by: map[schemas.RequestID]schemas.Fingerprint{}}, time.Now().Add(time.Hour)
+	set := &carriedSet{by: map[schemas.RequestID]schemas.Fingerprint{}}
 	take := func(m stream.Waiting) {
 		command, err := schemas.DecodeCommand(m.Data, schemas.Arrival{Provider: p})
 		if err != nil {
@@ -191,7 +195,7 @@ func (s *sweep) carried(ctx context.Context, p schemas.ProviderName) (*carriedSe
 		of      *stream.Queue
 		subject string
 	}{{s.retries, s.sender.subjects.Retry(p)}, {s.commands, s.sender.subjects.Command(p)}} {
-		all, err := queue.of.Each(ctx, queue.subject, now, sweepQueue, take)
+		all, err := queue.of.Each(ctx, queue.subject, sweepQueue, take)
 		if err != nil || !all {
 			return set, err
 		}
@@ -214,7 +218,7 @@ func (s *sweep) restore(ctx context.Context, o idempotency.Open) (bool, error) {
 	case refund.Command == nil:
 		s.log.ErrorContext(ctx, "no message carries an open refund, and the journal does not have its command: publish the same "+
 			"command again", "requestId", string(o.RequestID), "provider", string(o.Provider), "state", string(refund.State))
-		s.last.Load().uncarry(o.Provider)
+		s.uncarried[o.Provider]++
 		return false, nil
 	}
 	subjects := s.sender.subjects

@@ -40,27 +40,27 @@ func (f *fixture) measured() func(name string, labels ...string) float64 {
 }
 
 // sumOf sums the points that have these labels: name and value in turn.
-func sumOf(data metricdata.Aggregation, labels []string) (sum float64) {
-	add := func(n float64, has func(name string) string) {
-		for i := 0; i < len(labels); i += 2 {
-			if has(labels[i]) != labels[i+1] {
-				return
-			}
-		}
-		sum += n
-	}
-	switch points := data.(type) {
+func sumOf(data metricdata.Aggregation, labels []string) float64 {
+	switch data := data.(type) {
 	case metricdata.Gauge[int64]:
-		for _, p := range points.DataPoints {
-			add(float64(p.Value), func(name string) string { v, _ := p.Attributes.Value(attribute.Key(name)); return v.AsString() })
-		}
+		return sumPoints(data.DataPoints, labels)
 	case metricdata.Gauge[float64]:
-		for _, p := range points.DataPoints {
-			add(p.Value, func(name string) string { v, _ := p.Attributes.Value(attribute.Key(name)); return v.AsString() })
-		}
+		return sumPoints(data.DataPoints, labels)
 	case metricdata.Sum[int64]:
-		for _, p := range points.DataPoints {
-			add(float64(p.Value), func(name string) string { v, _ := p.Attributes.Value(attribute.Key(name)); return v.AsString() })
+		return sumPoints(data.DataPoints, labels)
+	}
+	return 0
+}
+
+func sumPoints[N int64 | float64](points []metricdata.DataPoint[N], labels []string) (sum float64) {
+	for _, p := range points {
+		has := true
+		for i := 0; i < len(labels); i += 2 {
+			value, _ := p.Attributes.Value(attribute.Key(labels[i]))
+			has = has && value.AsString() == labels[i+1]
+		}
+		if has {
+			sum += float64(p.Value)
 		}
 	}
 	return sum

@@ -93,10 +93,8 @@ func TestHoldAnswersForNoEarlierIntent(t *testing.T) {
 		j.add(event("b", schemas.KindFailed, of("4922", 60)))
 		granted, again = intent("a", 2), intent("a", 3)
 	}, func(t *testing.T, s *system) {
-		look := s.look("4922")
-		if look.Granted("a", denied) || !look.Granted("a", granted) || !look.Granted("a", again) {
-			t.Errorf("granted: %t, %t, %t; want the intent that got the hold and the one after it", look.Granted("a", denied),
-				look.Granted("a", granted), look.Granted("a", again))
+		if got := s.look("4922").Since("a"); got != granted || got <= denied || got >= again {
+			t.Errorf("it holds since %d, want %d: after %d, and before %d", got, granted, denied, again)
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,16 +31,8 @@ func (l PaymentLook) Once() bool { return l.seen.Once > 0 }
 // means that Redis has lost it.
 func (l PaymentLook) Known() bool { return l.seen.Last != 0 }
 
-// Ended is the sequence of the last outcome or reversal of one of the payment's refunds; 0 when there was none.
-func (l PaymentLook) Ended() uint64 { return l.seen.Ended }
-
 // Holds tells whether a refund has its hold.
 func (l PaymentLook) Holds(id schemas.RequestID) bool { return l.seen.Holding(id) }
-
-// Granted tells whether a refund has its hold by an intent up to seq. A later one's says nothing about who made an earlier.
-func (l PaymentLook) Granted(id schemas.RequestID, seq uint64) bool {
-	return slices.ContainsFunc(l.seen.Holds, func(h ledger.Share) bool { return h.ID == id && h.Since <= seq })
-}
 
 // Since is the sequence of the intent that got a refund its hold; 0 when it has none.
 func (l PaymentLook) Since(id schemas.RequestID) uint64 {

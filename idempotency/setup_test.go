@@ -172,6 +172,13 @@ func (s *system) ready() *system {
 	return s
 }
 
+// positions reads every partition's position, and Redis's clock.
+func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
+	var l look
+	err := s.readPositions(ctx, &l)
+	return l.positions, l.redisTime, err
+}
+
 // applied waits until an event is applied everywhere.
 func (s *system) applied(seq uint64) {
 	s.t.Helper()

@@ -196,13 +196,6 @@ func (s *Store) beat(ctx context.Context) error {
 	return nil
 }
 
-// positions reads every partition's position, and Redis's clock.
-func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
-	var l look
-	err := s.readPositions(ctx, &l)
-	return l.positions, l.redisTime, err
-}
-
 // positionsOf reads the positions of some partitions.
 func (s *Store) positionsOf(ctx context.Context, partitions []int) ([]position, error) {
 	pipe := s.rdb.Pipeline()

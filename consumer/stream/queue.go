@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,8 +21,6 @@ type Waiting struct {
 	Seq    uint64
 	Header nats.Header
 	Data   []byte
-	// Stored is when it was stored, by the server's clock.
-	Stored time.Time
 }
 
 // Last is the last message under a subject; nil when there is none.
@@ -32,22 +29,21 @@ func (q *Queue) Last(ctx context.Context, subject string) (*Waiting, error) {
 	if m == nil || err != nil {
 		return nil, err
 	}
-	return &Waiting{Seq: m.Seq, Header: m.Header, Data: m.Data, Stored: m.Time}, nil
+	return &Waiting{Seq: m.Seq, Header: m.Header, Data: m.Data}, nil
 }
 
-// Each shows the messages under a subject that were stored up to a time, oldest first, limit of them at most. It reports
-// whether those were all.
-func (q *Queue) Each(ctx context.Context, subject string, until time.Time, limit int, show func(Waiting)) (all bool, err error) {
+// Each shows the messages under a subject, oldest first, limit of them at most. It reports whether those were all.
+func (q *Queue) Each(ctx context.Context, subject string, limit int, show func(Waiting)) (all bool, err error) {
 	from := uint64(1)
 	for range limit {
 		m, err := q.leader.next(ctx, subject, from)
 		if err != nil {
 			return false, err
 		}
-		if m == nil || m.Time.After(until) {
+		if m == nil {
 			return true, nil
 		}
-		show(Waiting{Seq: m.Seq, Header: m.Header, Data: m.Data, Stored: m.Time})
+		show(Waiting{Seq: m.Seq, Header: m.Header, Data: m.Data})
 		from = m.Seq + 1
 	}
 	return false, nil
