@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +19,6 @@ type census struct {
 	states map[openState]openCount
 	// atRisk is the amount of which nobody knows whether it moved, in micros.
 	atRisk map[openAmount]int64
-	mu     sync.Mutex
 	// uncarried counts the refunds that no message carries and that cannot be carried on from the journal, as they are found.
 	uncarried map[schemas.ProviderName]int64
 }
