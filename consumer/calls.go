@@ -29,7 +29,7 @@ func (c *calls) Admit(calls int, until time.Time) error {
 
 // mayCall returns refund.ErrNotAsked when what a provider answers cannot be relied on or kept now.
 func (c *calls) mayCall() error {
-	if reason := c.store.Gate().Reason(); reason != idempotency.Ready {
+	if reason := c.store.Gate().Closed(); reason != idempotency.Ready {
 		return fmt.Errorf("%w: %s", refund.ErrNotAsked, reason)
 	}
 	if !c.sender.connected(c.store.Gate()) {

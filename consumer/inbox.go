@@ -194,7 +194,7 @@ func (t *topology) ensureInbox(ctx context.Context) ([]Difference, error) {
 func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.KnownRefund, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	if reason := i.store.Gate().Reason(); reason != idempotency.Ready {
+	if reason := i.store.Gate().Closed(); reason != idempotency.Ready {
 		return providers.KnownRefund{}, fmt.Errorf("look at %s: %w: %s", id, idempotency.ErrNotReady, reason)
 	}
 	chain, err := i.journal.Chain(ctx, id)

@@ -110,11 +110,15 @@ func (l *lane) room() (n int, probes bool) {
 	return l.processor.brakes.Room()
 }
 
-// ready waits while claims are not answered or the provider is left alone; it reports false when the caller should look again.
+// ready waits while nothing can be done for a delivery or the provider is left alone; it reports false when the caller should
+// look again.
 func (l *lane) ready(ctx context.Context) bool {
-	changed := l.worker.store.Gate().Changed()
-	room, _ := l.room()
-	if l.worker.store.Gate().Reason() == idempotency.Ready && room > 0 {
+	gate := l.worker.store.Gate()
+	changed, reason := gate.Changed(), gate.Closed()
+	if l.asks && l.processor.judgesAll() { // what is pulled would only wait for its payment's verdict
+		reason = gate.Reason()
+	}
+	if room, _ := l.room(); reason == idempotency.Ready && room > 0 {
 		return true
 	}
 	timer := time.NewTimer(time.Second)

@@ -28,7 +28,7 @@ func (p *processor) settle(ctx context.Context, msg jetstream.Msg, _ *brakes.Per
 		done(notice, d.end(*refused))
 		return
 	}
-	if reason := d.store.Gate().Reason(); reason != idempotency.Ready {
+	if reason := d.store.Gate().Closed(); reason != idempotency.Ready {
 		done(notice, d.end(refund.Decision{Then: refund.Nak, Delay: notReadyNak, Detail: string(reason)}))
 		return
 	}

@@ -16,10 +16,14 @@ import (
 // payments is what the journal's order makes of the refunds of a payment, as the projection has it.
 type payments struct{ *delivery }
 
-// Look is part of refund.Payments. Without the projection nobody knows whether another refund of the payment has named what
-// was captured, so every refund waits for it.
+// Look is part of refund.Payments. While the projection cannot be relied on, a refund waits that is bound by what its command,
+// its provider or the settings say. One that only another refund of the payment may bind goes on: what is not known bounds
+// nothing.
 func (p *payments) Look(a ledger.Asked) (refund.Room, error) {
 	look, err := p.store.LookPayment(p.ctx, p.in.Name, p.command.Payment.Reference)
+	if errors.Is(err, idempotency.ErrNotReady) && a.Captured == nil && !p.judgesAll() {
+		return refund.Room{Verdict: ledger.Fits}, nil
+	}
 	if err != nil {
 		return refund.Room{}, noAnswer(err)
 	}
@@ -29,9 +33,9 @@ func (p *payments) Look(a ledger.Asked) (refund.Room, error) {
 	_, bound := look.Captured()
 	switch {
 	case a.Sole:
-		room.Hold = &ledger.Hold{Kind: ledger.SoleHold, Rules: ledger.GuardRules, LookedAt: look.At, Velocity: pace}
+		room.Hold = &ledger.Hold{Kind: ledger.SoleHold, Rules: ledger.GuardRules, LookedAt: look.At, First: !look.Known(), Velocity: pace}
 	case bound, a.Captured != nil, pace != nil:
-		room.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, Velocity: pace}
+		room.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, First: !look.Known(), Velocity: pace}
 	}
 	if !p.cfg.IgnoreSameAmount {
 		room.Rival, err = p.rival(look, a)
@@ -66,5 +70,5 @@ func (p *payments) Await(a ledger.Asked, seq uint64, until time.Time) (refund.Gr
 		return refund.Grant{}, fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
 	}
 	p.obs.waited(p.ctx, p.in.Name, began)
-	return refund.Grant{Since: look.Since(a.ID), Verdict: look.Judge(a)}, nil
+	return refund.Grant{Since: look.Since(a.ID), Sure: look.Whole(), Verdict: look.Judge(a)}, nil
 }

@@ -126,6 +126,11 @@ func (p *processor) rules() refund.Rules {
 		RetryAfterMax: p.in.RetryAfterMax, Backoff: refund.Backoff(p.in.Backoff), SameAmount: !p.cfg.IgnoreSameAmount}
 }
 
+// judgesAll reports whether each of the instance's refunds needs its payment's verdict.
+func (p *processor) judgesAll() bool {
+	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0
+}
+
 // decideMeeting settles deliveries whose bytes are in hand; it reports true when work goes on.
 func decideMeeting(m meeting) (refund.Decision, bool) {
 	switch m {

@@ -128,20 +128,23 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// tellPauses logs when claims stop being answered, and when they are answered again.
+// tellPauses logs when claims stop being answered, and when they are answered again, from the projection or from the journal.
 func (w *Worker) tellPauses(ctx context.Context) {
 	told := idempotency.Starting
 	for {
 		changed := w.store.Gate().Changed()
-		switch now, said := w.store.Gate().Why(); {
+		now, said := w.store.Gate().Why()
+		switch {
 		case now == told:
 		case now == idempotency.Ready:
 			w.log.Info("ready: commands are worked on", "after", string(told))
-			told = now
+		case w.store.Gate().Closed() == idempotency.Ready:
+			w.log.Warn("the projection cannot be relied on: commands are worked on from the journal, and those whose payment bounds "+
+				"them wait", "reason", string(now))
 		default:
 			w.log.Warn("paused: no command is worked on", "reason", string(now), "error", said)
-			told = now
 		}
+		told = now
 		select {
 		case <-changed:
 		case <-time.After(time.Second): // some reasons come with the passing of time

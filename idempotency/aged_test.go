@@ -56,7 +56,7 @@ func TestAgedHistoryFoldsToOneState(t *testing.T) {
 				s := projectedBy(t, rdb, entries, size, Config{Namespace: fmt.Sprint("aged", seed, "-", size), Retain: retain, Volatile: true})
 				last := entries[len(entries)-1].Stored
 				for reference, want := range payments {
-					key, _ := s.paymentKey("bank", reference)
+					key, _ := s.keys.payment("bank", reference)
 					got := readPayment(rdb.HGet(t.Context(), key, paymentField).Val())
 					if got, want := got.At(last, retain), want.At(last, retain); !reflect.DeepEqual(plain(got), plain(want)) {
 						t.Errorf("seed %d, batches of %d: payment %s is\n%+v, want\n%+v", seed, size, reference, got, want)

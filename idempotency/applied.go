@@ -32,8 +32,8 @@ type waiter struct {
 	done      chan struct{}
 }
 
-func newWaits(s *Store, partitions int) *waits {
-	return &waits{look: s.positionsOf, gate: s.gate, reached: make([]uint64, partitions), waiting: map[*waiter]bool{}}
+func newWaits(p *positions, gate *Gate) *waits {
+	return &waits{look: p.of, gate: gate, reached: make([]uint64, p.keys.partitions), waiting: map[*waiter]bool{}}
 }
 
 // until returns once a partition was seen at seq or above.

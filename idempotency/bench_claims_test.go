@@ -80,9 +80,9 @@ func timeClaims(b *testing.B, claim claimFunc, c crowd) time.Duration {
 func aloneOn(rdb redis.UniversalClient, store *Store) claimFunc {
 	return func(ctx context.Context, id schemas.RequestID, fp schemas.Fingerprint, lease time.Duration) (Claim, error) {
 		c := Claim{RequestID: id, Token: newToken()}
-		key, partition := store.recordKey(id)
+		key, partition := store.keys.record(id)
 		pipe := rdb.Pipeline()
-		reply := claimScript.EvalSha(ctx, pipe, []string{key, store.posKey(partition)}, c.Token, string(fp[:]),
+		reply := claimScript.EvalSha(ctx, pipe, []string{key, store.keys.position(partition)}, c.Token, string(fp[:]),
 			lease.Milliseconds(), store.gate.floorOf(partition), unjournalledTTL.Milliseconds(), store.mayEvict())
 		if _, err := pipe.Exec(ctx); err != nil {
 			return c, err

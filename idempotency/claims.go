@@ -87,11 +87,11 @@ func (c Claim) Held() bool {
 func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fingerprint,
 	lease time.Duration) (Claim, error) {
 	claim := Claim{RequestID: id, Answer: NotReady, Token: newToken(), Deadline: time.Now().Add(lease)}
-	if s.gate.Reason() != Ready {
+	if s.gate.Closed() != Ready {
 		return claim, nil
 	}
-	key, partition := s.recordKey(id)
-	reply, err := s.scripts.do(ctx, claimScript, []string{key, s.posKey(partition)},
+	key, partition := s.keys.record(id)
+	reply, err := s.scripts.do(ctx, claimScript, []string{key, s.keys.position(partition)},
 		claim.Token, string(fp[:]), lease.Milliseconds(), s.gate.floorOf(partition), unjournalledTTL.Milliseconds(), s.mayEvict())
 	if err != nil {
 		return claim, fmt.Errorf("claim %s: %w", id, err)
@@ -103,7 +103,7 @@ func (s *Store) Claim(ctx context.Context, id schemas.RequestID, fp schemas.Fing
 	if claim.Answer == Behind {
 		s.gate.distrust()
 	}
-	if !s.gate.clockAgrees(claim.RedisTime) {
+	if time.Since(claim.RedisTime).Abs() > s.cfg.ClockBound {
 		// The lease, if one was taken, was measured by a clock that cannot be trusted: it is given back.
 		claim.Answer = NotReady
 		_, err = s.Release(ctx, claim, 0, 0)
@@ -134,7 +134,7 @@ func (c *Claim) read(reply any) error {
 // pause has passed, claims of a refund that is not in doubt answer BUSY, so that duplicates do not cut a backoff short. It
 // reports false when the lease was not this claim's any more.
 func (s *Store) Release(ctx context.Context, c Claim, clean uint64, pause time.Duration) (bool, error) {
-	key, _ := s.recordKey(c.RequestID)
+	key, _ := s.keys.record(c.RequestID)
 	reply, err := s.scripts.do(ctx, releaseScript, []string{key}, c.Token, clean, pause.Milliseconds())
 	if err != nil {
 		return false, fmt.Errorf("release %s: %w", c.RequestID, err)
@@ -149,9 +149,9 @@ var ErrNotReady = errors.New("the projection is not ready")
 // Read returns what the projection knows about a refund, and the position it was read at, whether or not that can be
 // trusted. It takes no lease.
 func (s *Store) Read(ctx context.Context, id schemas.RequestID) (ledger.Record, uint64, error) {
-	key, partition := s.recordKey(id)
+	key, partition := s.keys.record(id)
 	pipe := s.rdb.Pipeline()
-	pos := pipe.HGet(ctx, s.posKey(partition), posSeq)
+	pos := pipe.HGet(ctx, s.keys.position(partition), posSeq)
 	values := pipe.HMGet(ctx, key, recordFields...)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return ledger.Record{}, 0, fmt.Errorf("read %s: %w", id, err)
@@ -166,7 +166,7 @@ func (s *Store) Read(ctx context.Context, id schemas.RequestID) (ledger.Record, 
 // IsInDoubt reports whether, as far as was applied, a refund waits for a lookup or a person because an attempt of it is not
 // proven to have done nothing. One that is being made is not in doubt yet.
 func (s *Store) IsInDoubt(ctx context.Context, id schemas.RequestID) (bool, error) {
-	key, _ := s.recordKey(id)
+	key, _ := s.keys.record(id)
 	values, err := s.rdb.HMGet(ctx, key, append(slices.Clone(recordFields), fieldLease, fieldUndone)...).Result()
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", id, err)

@@ -205,10 +205,10 @@ func TestReleaseTellsWhatDidNothing(t *testing.T) {
 func TestScriptsAreIdempotentByToken(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
-		key, partition := s.store.recordKey("a")
+		key, partition := s.store.keys.record("a")
 		fp := fingerprintOf("a")
 		run := func() Claim {
-			reply, err := s.store.scripts.do(t.Context(), claimScript, []string{key, s.store.posKey(partition)},
+			reply, err := s.store.scripts.do(t.Context(), claimScript, []string{key, s.store.keys.position(partition)},
 				"token", string(fp[:]), 60000, 0, 1000000)
 			if err != nil {
 				t.Fatal(err)
@@ -230,7 +230,7 @@ func TestRecordsOfNoConsequenceExpire(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
 		ttl := func(id schemas.RequestID) time.Duration {
-			key, _ := s.store.recordKey(id)
+			key, _ := s.store.keys.record(id)
 			d, err := rdb.PTTL(t.Context(), key).Result()
 			if err != nil {
 				t.Fatal(err)
@@ -266,8 +266,8 @@ func TestClaimsAreCoalesced(t *testing.T) {
 	var clients sync.WaitGroup
 	for i := range calls {
 		clients.Go(func() {
-			key, partition := s.store.recordKey(requestID(i))
-			if _, err := b.do(t.Context(), claimScript, []string{key, s.store.posKey(partition)}, "t", "f", 1000, 0, 1000); err != nil {
+			key, partition := s.store.keys.record(requestID(i))
+			if _, err := b.do(t.Context(), claimScript, []string{key, s.store.keys.position(partition)}, "t", "f", 1000, 0, 1000); err != nil {
 				t.Error(err)
 			}
 		})

@@ -7,11 +7,13 @@
 //
 // # Guarantee
 //
-// A claim answers FRESH, RETRY or DOUBT only while the projection is known to hold every event that was
-// journalled longer ago than the lag bound. Nothing about money rests on that: whoever holds a lease reads the refund's
-// events from the journal, decides from them, and stores nothing that does not name the last of them (package refund of
-// the consumer). A lease that is lost, stolen, given to two or overrun wastes a round, and so does an answer that is old,
-// empty or wrong.
+// Claims are answered while Redis takes writes and keeps time, and the journal is the one that was projected. Where the
+// projection is gone or was further on before, the answer is BEHIND, with the lease: the journal has to be asked. What waits
+// for the projection is a payment's verdict, and nothing else.
+//
+// Nothing about money rests on what a claim answers: whoever holds a lease reads the refund's events from the journal,
+// decides from them, and stores nothing that does not name the last of them (package refund of the consumer). A lease that is
+// lost, stolen, given to two or overrun wastes a round, and so does an answer that is old, empty or wrong.
 //
 // # A payment's guard, and a provider's pace
 //
@@ -19,7 +21,13 @@
 // leaves room after what was refunded and what others hold, and where nobody else is at work if the provider takes one
 // refund at a time. The order of the journal decides, so every worker and every rebuild come to the same answer:
 // whoever waits until its own intent is applied, and calls only when it has its hold, never refunds more than was
-// captured. A hold ends with its refund's outcome and with nothing else. In the same step a provider's bounds on how
+// captured. A hold ends with its refund's outcome and with nothing else.
+//
+// What somebody else's intent was denied long ago is believed only of a payment whose whole history the journal still has:
+// the first event of such a payment says that nothing was known before it. A history that has lost its beginning may come to
+// other verdicts, and an attempt that seems denied now may have been granted then.
+//
+// In the same step a provider's bounds on how
 // fast refunds may go are counted; the intent that passes one stops the provider until an operator starts it again.
 //
 // # What is forgotten
@@ -35,10 +43,10 @@
 //	after the intent       dispatched in the journal: whoever claims next finds DOUBT and looks up
 //	during the call        the same
 //	after the outcome      SETTLED for whoever comes next
-//	Redis lost anywhere    NOT_READY or BEHIND until the journal is read again; holds come back with their events, leases do not
+//	Redis lost anywhere    BEHIND until the journal is read again; holds come back with their events, leases do not
 //
 // # What it does not do
 //
 // It does not read streams (events are handed to it), call providers or choose delays. It never deletes what
-// the journal says, and never judges by absence: a Redis without its position answers NOT_READY, or BEHIND with the lease.
+// the journal says, and never judges by absence: a Redis without its position answers BEHIND.
 package idempotency

@@ -108,19 +108,8 @@ func isPaced(e ledger.Entry) bool {
 	return e.Event.Kind == schemas.KindDispatched && e.Hold != nil && e.Hold.Velocity != nil && ledger.Touches(e)
 }
 
-// keyOf names what an event changes of a subject.
-func (s *Store) keyOf(of subject, e ledger.Entry) (key string, partition int) {
-	switch of {
-	case aPayment:
-		return s.paymentKey(e.Event.Provider, e.Event.Payment.Reference)
-	case aProvider:
-		return s.velocityKey(e.Event.Provider)
-	}
-	return s.recordKey(e.Event.RequestID)
-}
-
 func (b *batch) add(of subject, e ledger.Entry) {
-	key, partition := b.store.keyOf(of, e)
+	key, partition := b.store.keys.of(of, e)
 	if b.changes[key] == nil {
 		c := &change{partition: partition, key: key, of: of}
 		if of == aRefund {
@@ -132,7 +121,7 @@ func (b *batch) add(of subject, e ledger.Entry) {
 }
 
 func (b *batch) change(of subject, e ledger.Entry) *change {
-	key, _ := b.store.keyOf(of, e)
+	key, _ := b.store.keys.of(of, e)
 	return b.changes[key]
 }
 
@@ -196,7 +185,7 @@ func (b *batch) write(where func(partition int) string, to position) ([]position
 		if to.Seq <= left.Seq && !left.missing() {
 			continue
 		}
-		call := &scriptCall{script: applyScript, keys: []string{b.store.posKey(p), where(p), b.store.openKey(p)}, done: make(chan struct{})}
+		call := &scriptCall{script: applyScript, keys: []string{b.store.keys.position(p), where(p), b.store.keys.open(p)}, done: make(chan struct{})}
 		call.args = append(call.args, left.expected(), left.ID, to.Seq, to.ID, to.Created, b.store.mayEvict())
 		for _, c := range b.order {
 			if c.partition == p && c.touched {
@@ -257,12 +246,4 @@ func expiry(until time.Time) string {
 		until = now
 	}
 	return strconv.FormatInt(until.Add(expirySlack).UnixMilli(), 10)
-}
-
-// expected is the sequence as the script compares it; empty when there must be no position.
-func (p position) expected() string {
-	if p.missing() {
-		return ""
-	}
-	return strconv.FormatUint(p.Seq, 10)
 }

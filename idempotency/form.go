@@ -14,7 +14,7 @@ import (
 
 // layout is the version of what is stored: of every form below, and of what a fold makes of the journal. Another layout
 // lives under keys of its own and is built anew.
-const layout = 4
+const layout = 5
 
 // field is one field of a stored hash.
 type field struct {
@@ -219,11 +219,11 @@ func recordPairs(r ledger.Record) []any {
 
 const numberBase = 36
 
-// paymentText is how a payment is stored: captured, when it was named, once, ended, last, seen, and then what went back on each
+// paymentText is how a payment is stored: captured, when it was named, once, ended, last, seen, whole, and then what went back on each
 // day and each share. An amount is its currency and its micros.
 func paymentText(p ledger.Payment) string {
 	out := appendMoney(nil, p.Captured)
-	for _, n := range []uint64{uint64(p.Named), uint64(p.Once), p.Ended, p.Last, uint64(p.Seen)} {
+	for _, n := range []uint64{uint64(p.Named), uint64(p.Once), p.Ended, p.Last, uint64(p.Seen), uint64(p.Whole)} {
 		out = strconv.AppendUint(append(out, ' '), n, numberBase)
 	}
 	for _, r := range p.Refunded {
@@ -254,14 +254,14 @@ func readMoney(text string) schemas.Money {
 // readPayment is paymentText's opposite; no text is a payment of which nothing is known.
 func readPayment(text string) ledger.Payment {
 	parts := strings.Split(text, " ")
-	if len(parts) < 6 {
+	if len(parts) < 7 {
 		return ledger.Payment{}
 	}
 	number := func(text string) uint64 { n, _ := strconv.ParseUint(text, numberBase, 64); return n }
 	p := ledger.Payment{Captured: readMoney(parts[0]), Named: ledger.Day(number(parts[1])), Once: ledger.Day(number(parts[2])),
 		Ended: number(parts[3]), Last: number(parts[4]),
-		Seen: ledger.Day(number(parts[5]))}
-	for _, part := range parts[6:] {
+		Seen: ledger.Day(number(parts[5])), Whole: ledger.Day(number(parts[6]))}
+	for _, part := range parts[7:] {
 		if id, rest, isHold := strings.Cut(part, "="); isHold {
 			amount, since, _ := strings.Cut(rest, "=")
 			p.Holds = append(p.Holds, ledger.Share{ID: schemas.RequestID(id), Amount: readMoney(amount), Since: number(since)})

@@ -19,7 +19,7 @@ func TestFormsBelongToTheLayout(t *testing.T) {
 	record := ledger.Record{Fingerprint: fingerprintOf("a"), Amount: *hkd(40), State: schemas.KindDispatched, Intent: 7, Clean: 5, Begun: at,
 		Since: at.Add(time.Second), Last: 8}
 	settled := ledger.Record{Fingerprint: fingerprintOf("a"), Amount: *hkd(40), State: schemas.KindSucceeded, Since: at, Last: 9}
-	payment := ledger.Payment{Captured: *hkd(100), Named: 20_833, Once: 20_834, Ended: 11, Last: 12, Seen: 20_835,
+	payment := ledger.Payment{Captured: *hkd(100), Named: 20_833, Once: 20_834, Ended: 11, Last: 12, Seen: 20_835, Whole: 20_830,
 		Refunded: []ledger.Refunded{{Day: 20_834, Amount: *hkd(30)}, {Day: 20_835, Amount: schemas.Money{Micros: 1, Currency: "USD"}}},
 		Holds:    []ledger.Share{{ID: "ord-1:r1", Amount: *hkd(40), Since: 7}}}
 	velocity := ledger.Velocity{Stop: 2, Since: 40, Passed: &ledger.Window{Currency: "HKD", Length: time.Hour}, Said: 5, Started: 4,
@@ -27,7 +27,7 @@ func TestFormsBelongToTheLayout(t *testing.T) {
 		Windows: map[ledger.Window]ledger.Parts{{Currency: "HKD", Length: time.Hour}: {{Number: 1, Count: 2, Micros: 3}}}}
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nkeys of %q\n", prelude(), (&Store{cfg: Config{}.WithDefaults()}).tag(0))
+	fmt.Fprintf(&b, "%s\nkeys of %q\n", prelude(), Config{}.WithDefaults().keys().tag(0))
 	fmt.Fprintf(&b, "open record: %s\nsettled record: %s\n", quoted(recordPairs(record)), quoted(recordPairs(settled)))
 	fmt.Fprintf(&b, "payment: %s\nno payment: %s\nvelocity: %s\n", paymentText(payment), paymentText(ledger.Payment{}), velocityText(velocity))
 	fmt.Fprintf(&b, "member: %s\noldest: %s\nrules of the guard: %d\n", openMember("bank", "ord-1:r1"),

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Reason says why claims are not answered. The values are a closed list; the empty one means ready.
+// Reason says why claims are not answered, or cannot be answered from the projection. The values are a closed list; the empty
+// one means ready.
 type Reason string
 
 // Reasons.
@@ -23,9 +24,6 @@ const (
 	// NATSClock: the journal's server has another time than this worker.
 	NATSClock          Reason = "nats_clock"
 	RedisEvicts        Reason = "redis_evicts"
-	ProjectionMissing  Reason = "projection_missing"
-	ProjectionBehind   Reason = "projection_behind"
-	ProjectionLags     Reason = "projection_lags"
 	JournalUnreachable Reason = "journal_unreachable"
 	// JournalSuspect: the stream looks like another one, or like one that lost events. If that lasts, the worker stops.
 	JournalSuspect Reason = "journal_suspect"
@@ -35,6 +33,12 @@ const (
 	StreamsChanged Reason = "streams_changed"
 	// Stopped is for good: this process must not go on.
 	Stopped Reason = "stopped"
+
+	// ProjectionMissing, ProjectionBehind and ProjectionLags, and Starting until what the journal had at first is applied, close
+	// nothing: work goes on from the journal. What cannot be had meanwhile is a payment's verdict.
+	ProjectionMissing Reason = "projection_missing"
+	ProjectionBehind  Reason = "projection_behind"
+	ProjectionLags    Reason = "projection_lags"
 )
 
 // Reasons lists every reason but Ready.
@@ -42,12 +46,13 @@ var Reasons = []Reason{Starting, RedisUnreachable, RedisReadOnly, RedisRefuses, 
 	ProjectionBehind, ProjectionLags, JournalUnreachable, JournalSuspect, JournalRefuses, StreamsChanged, Stopped}
 
 // Gate is what one worker knows about the journal and its projection, refreshed every second whether or not
-// there is work. While it has a Reason, no claim is answered. It is safe for concurrent use.
+// there is work. While it is Closed, no claim is answered. It is safe for concurrent use.
 type Gate struct {
 	cfg Config
 
 	mu       sync.Mutex
 	reason   Reason
+	unready  Reason   // why the projection cannot be relied on
 	words    string   // what the server said for the reason, if it is the server's
 	floor    []uint64 // by partition, the highest position seen
 	applied  uint64   // the lowest position of all partitions at the last look
@@ -78,7 +83,14 @@ func newGate(cfg Config) *Gate {
 	return &Gate{cfg: cfg, reason: Starting, floor: make([]uint64, cfg.Partitions), changed: make(chan struct{})}
 }
 
-// Reason is why claims are not answered now, or Ready.
+// Closed is why claims are not answered now, or Ready.
+func (g *Gate) Closed() Reason {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed(time.Now())
+}
+
+// Reason is why the gate is Closed, or why the projection cannot be relied on, or Ready.
 func (g *Gate) Reason() Reason {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,8 +108,18 @@ func (g *Gate) Why() (Reason, string) {
 	return now, g.words
 }
 
-// current also notices that the last look is too long ago to be trusted.
 func (g *Gate) current(now time.Time) Reason {
+	if reason := g.closed(now); reason != Ready {
+		return reason
+	}
+	if g.unready == Ready && len(g.marks) > 0 && now.Sub(g.marks[0].known) > g.cfg.LagBound {
+		return ProjectionLags
+	}
+	return g.unready
+}
+
+// closed also notices that the last look is too long ago to be trusted.
+func (g *Gate) closed(now time.Time) Reason {
 	switch {
 	case g.reason != Ready:
 		return g.reason
@@ -113,8 +135,6 @@ func (g *Gate) current(now time.Time) Reason {
 		return RedisUnreachable
 	case now.Sub(g.journal) > g.cfg.LagBound, now.Sub(g.compared) > g.cfg.LagBound:
 		return JournalUnreachable
-	case len(g.marks) > 0 && now.Sub(g.marks[0].known) > g.cfg.LagBound:
-		return ProjectionLags
 	}
 	return Ready
 }
@@ -210,21 +230,21 @@ func (g *Gate) Lag() uint64 {
 func (g *Gate) Stop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.set(Stopped)
+	g.set(Stopped, g.unready)
 }
 
-// distrust closes the gate until the next look.
+// distrust says until the next look that the projection cannot be relied on.
 func (g *Gate) distrust() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.reason == Ready {
-		g.set(ProjectionMissing)
+	if g.unready == Ready {
+		g.set(g.reason, ProjectionMissing)
 	}
 }
 
-func (g *Gate) set(r Reason) {
-	if r != g.reason && g.reason != Stopped {
-		g.reason, g.words = r, ""
+func (g *Gate) set(closed, unready Reason) {
+	if g.reason != Stopped && (closed != g.reason || unready != g.unready) {
+		g.reason, g.unready, g.words = closed, unready, ""
 		close(g.changed)
 		g.changed = make(chan struct{})
 	}
@@ -250,11 +270,6 @@ func (g *Gate) floorOf(partition int) uint64 {
 	return g.floor[partition]
 }
 
-// clockAgrees compares a time that Redis just told with the worker's clock.
-func (g *Gate) clockAgrees(redis time.Time) bool {
-	return time.Since(redis).Abs() <= g.cfg.ClockBound
-}
-
 // sawJournal takes in one reading of the stream. It returns a *JournalError when events left it before their time.
 func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 	g.mu.Lock()
@@ -266,7 +281,7 @@ func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 	// After a silence, as at the start: what came meanwhile may have been known to others for long.
 	if !g.started || now.Sub(g.journal) > g.cfg.LagBound {
 		g.started, g.start = true, state.Last
-		g.set(Starting)
+		g.set(Starting, g.unready)
 	}
 	g.journal, g.apart = now, 0
 	if !state.Clock.IsZero() {
@@ -276,14 +291,19 @@ func (g *Gate) sawJournal(state JournalState, now time.Time) error {
 	return nil
 }
 
-// sawRedis takes in one reading of Redis and settles whether claims may be answered.
+// sawRedis takes in one reading of Redis and settles whether claims may be answered, and from what.
 func (g *Gate) sawRedis(l look) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l.err == nil {
 		g.redis = l.at
 	}
-	g.set(g.judge(l))
+	closed := g.judge(l)
+	unready := g.unready
+	if closed == Ready {
+		unready = g.judgeProjection(l)
+	}
+	g.set(closed, unready)
 	g.words = l.words()
 }
 
@@ -291,18 +311,25 @@ func (g *Gate) judge(l look) Reason {
 	if reason := l.trouble(); reason != Ready {
 		return reason
 	}
+	before := g.lastTime
+	g.lastTime = l.redisTime
 	switch {
-	case l.redisTime.Sub(l.at).Abs() > g.cfg.ClockBound || l.redisTime.Before(g.lastTime):
-		g.lastTime = l.redisTime
+	case l.redisTime.Sub(l.at).Abs() > g.cfg.ClockBound || l.redisTime.Before(before):
 		return RedisClock
 	case l.evicts:
 		return RedisEvicts
+	case !g.started:
+		return Starting
 	}
-	g.lastTime = l.redisTime
+	return Ready
+}
+
+func (g *Gate) judgeProjection(l look) Reason {
 	lowest := ^uint64(0)
 	for p, pos := range l.positions {
 		switch {
 		case pos.missing():
+			g.applied = 0
 			return ProjectionMissing
 		case pos.Seq < g.floor[p]:
 			return ProjectionBehind
@@ -315,7 +342,7 @@ func (g *Gate) judge(l look) Reason {
 	for len(g.marks) > 0 && g.marks[0].seq <= lowest {
 		g.marks = g.marks[1:]
 	}
-	if !g.started || lowest < g.start {
+	if lowest < g.start {
 		return Starting
 	}
 	return Ready

@@ -21,23 +21,23 @@ func TestClaimsWaitForTheJournalAsItStoodAtTheStart(t *testing.T) {
 		}
 		t.Cleanup(store.Close)
 		journal.add(event("a", schemas.KindFailed))
-		if err := store.watchOnce(t.Context(), journal); err != nil {
+		if err := store.newWatch(journal).once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := store.Gate().Reason(); got != ProjectionMissing {
 			t.Errorf("before a projector ran: %q, want %q", got, ProjectionMissing)
 		}
 		position := []any{posSeq, 0, posID, "", posCreated, journal.created.UnixNano()}
-		rdb.HSet(t.Context(), store.posKey(0), position...)
-		if err := store.watchOnce(t.Context(), journal); err != nil {
+		rdb.HSet(t.Context(), store.keys.position(0), position...)
+		if err := store.newWatch(journal).once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := store.Gate().Reason(); got != Starting {
 			t.Errorf("with the event not applied: %q, want %q", got, Starting)
 		}
 		position[1], position[3] = 1, "a:outcome"
-		rdb.HSet(t.Context(), store.posKey(0), position...)
-		if err := store.watchOnce(t.Context(), journal); err != nil {
+		rdb.HSet(t.Context(), store.keys.position(0), position...)
+		if err := store.newWatch(journal).once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := store.Gate().Reason(); got != Ready {
@@ -53,12 +53,12 @@ func TestFloorRefusesAnOlderPosition(t *testing.T) {
 		seq := s.add(event("a", schemas.KindFailed))
 		eventually(t, "the floor rises", func() bool { return s.store.Gate().floorOf(0) == seq })
 		s.stop()
-		store := &Store{rdb: rdb, cfg: s.store.cfg, scripts: newBatcher(rdb), gate: s.store.gate}
+		store := &Store{rdb: rdb, cfg: s.store.cfg, keys: s.store.keys, scripts: newBatcher(rdb), gate: s.store.gate}
 		t.Cleanup(store.Close)
 		if _, err := store.LookPayment(t.Context(), "bank", "4922"); err != nil {
 			t.Errorf("look: %v, want none", err)
 		}
-		rdb.HSet(t.Context(), store.posKey(0), posSeq, 0)
+		rdb.HSet(t.Context(), store.keys.position(0), posSeq, 0)
 		if _, err := store.LookPayment(t.Context(), "bank", "4922"); !errors.Is(err, ErrNotReady) {
 			t.Errorf("look below the floor: %v, want not ready", err)
 		}
@@ -193,8 +193,9 @@ func TestHungJournalIsNotBlamedOnRedis(t *testing.T) {
 		// A look at a hung stream takes longer than this bound, so that one is enough to see it reported.
 		s := startSystem(t, rdb, newMemoryJournal(), Config{LagBound: watchTimeout / 2}).ready()
 		s.stop()
+		watch := s.store.newWatch(hung{})
 		for range 2 { // the second look at Redis comes after the first at the stream
-			if err := s.store.watchOnce(t.Context(), hung{}); err != nil {
+			if err := watch.once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -260,7 +261,7 @@ func TestRedisThatEvictsIsRefused(t *testing.T) {
 	rdb.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru")
 	eventually(t, "the policy is noticed", func() bool { return s.store.Gate().Reason() == RedisEvicts })
 	rebuilds := s.store.Stats().Rebuilds
-	rdb.Set(t.Context(), s.store.evictedKey(), -1, 0) // as if a key had been evicted since
+	rdb.Set(t.Context(), s.store.keys.evicted(), -1, 0) // as if a key had been evicted since
 	rdb.ConfigSet(t.Context(), "maxmemory-policy", "noeviction")
 	eventually(t, "evicted keys lead to a rebuild", func() bool { return s.store.Stats().Rebuilds > rebuilds })
 	s.ready()

@@ -18,20 +18,20 @@ var partialLosses = []struct {
 	lose func(t *testing.T, s *system, rdb redis.UniversalClient, reference string)
 }{
 	{"the payment's partition", func(t *testing.T, s *system, rdb redis.UniversalClient, reference string) {
-		_, p := s.store.paymentKey("bank", reference)
-		(&ground{rdb: rdb}).lose(t, s.store.tag(p))
+		_, p := s.store.keys.payment("bank", reference)
+		(&ground{rdb: rdb}).lose(t, s.store.keys.tag(p))
 	}},
 	{"the payment, dropped for want of memory", func(t *testing.T, s *system, rdb redis.UniversalClient, reference string) {
-		key, _ := s.store.paymentKey("bank", reference)
+		key, _ := s.store.keys.payment("bank", reference)
 		if err := rdb.Del(t.Context(), key).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.store.forgetPositions(t.Context()); err != nil { // as whoever notices does
+		if err := s.store.positions.forget(t.Context()); err != nil { // as whoever notices does
 			t.Fatal(err)
 		}
 	}},
 	{"every position", func(t *testing.T, s *system, _ redis.UniversalClient, _ string) {
-		if err := s.store.forgetPositions(t.Context()); err != nil {
+		if err := s.store.positions.forget(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}},
@@ -60,15 +60,15 @@ func apart(t *testing.T, journal func(s *system, reference string), check func(t
 }
 
 func (s *system) farPayment() string {
-	_, v := s.store.velocityKey("bank")
+	_, v := s.store.keys.velocity("bank")
 	near := []int{v}
 	for _, id := range []schemas.RequestID{"a", "b"} {
-		_, p := s.store.recordKey(id)
+		_, p := s.store.keys.record(id)
 		near = append(near, p)
 	}
 	for i := 0; ; i++ {
 		reference := fmt.Sprint(4922 + i)
-		if _, p := s.store.paymentKey("bank", reference); !slices.Contains(near, p) {
+		if _, p := s.store.keys.payment("bank", reference); !slices.Contains(near, p) {
 			return reference
 		}
 	}

@@ -35,7 +35,8 @@ func TestJournalThatSeemsToHaveGoneBackIsBelievedSlowly(t *testing.T) {
 		s.add(event("a", schemas.KindFailed))
 		s.stop()
 		journal, gate := &wavering{memoryJournal: s.journal}, s.store.Gate()
-		look := func() error { return s.store.watchOnce(t.Context(), journal) }
+		watch := s.store.newWatch(journal)
+		look := func() error { return watch.once(t.Context()) }
 		if err := look(); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ func TestClaimIsAnsweredWhenTheAnswerComes(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
 		s.stop()
-		store := &Store{rdb: rdb, cfg: s.store.cfg, scripts: newBatcher(rdb), gate: s.store.gate}
+		store := &Store{rdb: rdb, cfg: s.store.cfg, keys: s.store.keys, scripts: newBatcher(rdb), gate: s.store.gate}
 		t.Cleanup(store.Close)
 		var replied time.Time
 		rdb.AddHook(afterPipeline(func() { replied = time.Now() }))

@@ -74,8 +74,8 @@ func joinWhileWorking(t *testing.T, older *system, rdb redis.UniversalClient, cf
 // keepApart stops one version at a time and compares its keys before and after the other has worked.
 func keepApart(t *testing.T, rdb redis.UniversalClient, older, newer *system) {
 	t.Helper()
-	a, b := older.store.tag(0), newer.store.tag(0)
-	own := func(s *system) string { return strings.TrimSuffix(s.store.tag(0), "0}") }
+	a, b := older.store.keys.tag(0), newer.store.keys.tag(0)
+	own := func(s *system) string { return strings.TrimSuffix(s.store.keys.tag(0), "0}") }
 	if own(older) == own(newer) {
 		t.Fatalf("both versions keep their keys under %s and %s", a, b)
 	}
@@ -103,7 +103,7 @@ func keepApart(t *testing.T, rdb redis.UniversalClient, older, newer *system) {
 }
 
 func newerKey(s *system, id schemas.RequestID) string {
-	key, _ := s.store.recordKey(id)
+	key, _ := s.store.keys.record(id)
 	return key
 }
 

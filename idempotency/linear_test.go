@@ -144,7 +144,7 @@ func newExchange(t *testing.T, rdb redis.UniversalClient, seed uint64) *exchange
 func (x *exchange) watch(ctx context.Context, rdb redis.UniversalClient) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	key := x.systems[0].store.posKey(0)
+	key := x.systems[0].store.keys.position(0)
 	for {
 		pos, err := rdb.HGet(ctx, key, posSeq).Uint64()
 		x.mu.Lock()

@@ -31,6 +31,9 @@ func (l PaymentLook) Once() bool { return l.seen.Once > 0 }
 // means that Redis has lost it.
 func (l PaymentLook) Known() bool { return l.seen.Last != 0 }
 
+// Whole tells whether all that ever happened to the payment is known, so that its verdicts are those of everybody before.
+func (l PaymentLook) Whole() bool { return l.seen.Whole > 0 }
+
 // Holds tells whether a refund has its hold.
 func (l PaymentLook) Holds(id schemas.RequestID) bool { return l.seen.Holding(id) }
 
@@ -61,7 +64,7 @@ func (l PaymentLook) Judge(a ledger.Asked) ledger.Verdict { return l.seen.Judge(
 // LookPayment tells what a payment has left. It answers ErrNotReady when the projection is not there, or was further on
 // before. One round trip, shared with claims.
 func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, reference string) (PaymentLook, error) {
-	key, partition := s.paymentKey(p, reference)
+	key, partition := s.keys.payment(p, reference)
 	text, at, err := s.lookAt(ctx, key, paymentField, partition)
 	if err != nil {
 		return PaymentLook{}, fmt.Errorf("look at payment: %w", err)
@@ -74,7 +77,7 @@ func (s *Store) lookAt(ctx context.Context, key, field string, partition int) (t
 	if s.cfg.Volatile {
 		return s.lookPlainly(ctx, key, field, partition)
 	}
-	reply, err := s.scripts.do(ctx, lookScript, []string{key, s.posKey(partition)}, field, s.gate.floorOf(partition), s.mayEvict())
+	reply, err := s.scripts.do(ctx, lookScript, []string{key, s.keys.position(partition)}, field, s.gate.floorOf(partition), s.mayEvict())
 	if err != nil {
 		return "", 0, err
 	}
@@ -91,7 +94,7 @@ func (s *Store) lookAt(ctx context.Context, key, field string, partition int) (t
 // what is read after it is at least as new.
 func (s *Store) lookPlainly(ctx context.Context, key, field string, partition int) (text string, at uint64, err error) {
 	pipe := s.rdb.Pipeline()
-	pos, value := pipe.HGet(ctx, s.posKey(partition), posSeq), pipe.HGet(ctx, key, field)
+	pos, value := pipe.HGet(ctx, s.keys.position(partition), posSeq), pipe.HGet(ctx, key, field)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return "", 0, err
 	}
@@ -107,7 +110,7 @@ func (s *Store) lookPlainly(ctx context.Context, key, field string, partition in
 // never granted it by an event up to seq.
 func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, reference string,
 	seq uint64) (PaymentLook, error) {
-	_, partition := s.paymentKey(p, reference)
+	_, partition := s.keys.payment(p, reference)
 	for {
 		if err := s.waits.until(ctx, partition, seq); err != nil {
 			return PaymentLook{}, fmt.Errorf("wait for the payment's hold: %w", err)

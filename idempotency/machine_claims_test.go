@@ -125,7 +125,7 @@ func (m *claimMachine) worker(t *rapid.T) *claimWorker {
 }
 
 func (m *claimMachine) partition(id schemas.RequestID) int {
-	_, p := m.workers[0].store.recordKey(id)
+	_, p := m.workers[0].store.keys.record(id)
 	return p
 }
 
@@ -161,6 +161,9 @@ func (m *claimMachine) claim(t *rapid.T) {
 		fp = fingerprintOf("other")
 	}
 	started := time.Now()
+	if reason := w.store.gate.Reason(); (reason == Ready) != w.gate.relies(started) {
+		t.Fatalf("the projection is %q, and is to be relied on: %t", reason, w.gate.relies(started))
+	}
 	got, err := w.store.Claim(context.Background(), id, fp, lease)
 	if err != nil {
 		t.Fatalf("claim: %v", err)
@@ -215,8 +218,8 @@ func (m *claimMachine) drawClaim(t *rapid.T) madeClaim {
 // claimAgain sends a claim's script again with its token, as a client does that got no reply, at any later time.
 func (m *claimMachine) claimAgain(t *rapid.T) {
 	w, c := m.worker(t), m.drawClaim(t)
-	key, p := w.store.recordKey(c.RequestID)
-	reply, err := w.store.scripts.do(context.Background(), claimScript, []string{key, w.store.posKey(p)}, c.Token,
+	key, p := w.store.keys.record(c.RequestID)
+	reply, err := w.store.scripts.do(context.Background(), claimScript, []string{key, w.store.keys.position(p)}, c.Token,
 		string(c.fingerprint[:]), c.lease.Milliseconds(), w.store.gate.floorOf(p), unjournalledTTL.Milliseconds(), w.store.mayEvict())
 	if err != nil {
 		t.Fatalf("claim again: %v", err)
@@ -282,7 +285,7 @@ func (m *claimMachine) restart(t *rapid.T) {
 func (m *claimMachine) look(t *rapid.T) { m.lookBy(t, m.worker(t)) }
 
 func (m *claimMachine) lookBy(t *rapid.T, w *claimWorker) {
-	if err := w.store.watchOnce(context.Background(), m.journal); err != nil {
+	if err := w.store.newWatch(m.journal).once(context.Background()); err != nil {
 		t.Fatalf("look: %v", err)
 	}
 	w.gate.look(m.model, m.last(), time.Now())

@@ -216,7 +216,7 @@ func (m *claimMachine) checkProjector(t *rapid.T) {
 	var err error
 	leads := m.leads(t, w, func() (bool, error) {
 		err = w.projector.check(context.Background())
-		leader := m.g.rdb.Get(context.Background(), w.store.leaderKey()).Val()
+		leader := m.g.rdb.Get(context.Background(), w.store.keys.leader()).Val()
 		return leader == w.projector.token, err
 	})
 	if (err == nil) != (leads && stands) {
@@ -289,7 +289,7 @@ func (m *claimMachine) lose(t *rapid.T) {
 		m.g.put(t, nil)
 		m.model = newModelRedis(len(m.model.pos))
 	case "partition":
-		m.g.lose(t, store.tag(p))
+		m.g.lose(t, store.keys.tag(p))
 		m.model.pos[p], m.model.rebuild[p] = nil, nil
 		for id := range m.model.records {
 			if m.partition(id) == p {
@@ -300,7 +300,7 @@ func (m *claimMachine) lose(t *rapid.T) {
 			m.model.leader = ""
 		}
 	case "position":
-		m.g.lose(t, store.posKey(p))
+		m.g.lose(t, store.keys.position(p))
 		m.model.pos[p] = nil
 	}
 	m.seen(t)
@@ -312,20 +312,20 @@ func (m *claimMachine) check(t *rapid.T) {
 	m.model.expire(m.g.now(t))
 	store := m.workers[0].store
 	for p := range m.model.pos {
-		m.checkPosition(t, found, store.posKey(p), m.model.pos[p])
-		m.checkPosition(t, found, store.rebuildKey(p), m.model.rebuild[p])
+		m.checkPosition(t, found, store.keys.position(p), m.model.pos[p])
+		m.checkPosition(t, found, store.keys.rebuild(p), m.model.rebuild[p])
 	}
 	m.checkPayments(t, found)
 	m.checkOpen(t, found)
 	for id, want := range m.model.records {
-		key, p := store.recordKey(id)
+		key, p := store.keys.record(id)
 		m.checkRecord(t, id, found[key], want)
 		delete(found, key)
 		if m.model.pos[p] != nil {
 			m.checkFold(t, id, *m.model.pos[p], want)
 		}
 	}
-	if leader := found[store.leaderKey()].text; m.g.settable && leader != m.model.leader {
+	if leader := found[store.keys.leader()].text; m.g.settable && leader != m.model.leader {
 		t.Fatalf("the projector is %q, want %q", leader, m.model.leader)
 	}
 	for key := range found {

@@ -194,7 +194,7 @@ type modelGate struct {
 	// known[i] is when sequence i+1 became known.
 	known []time.Time
 	start uint64
-	// open is what the last look found, or a claim since: that all is applied which was known.
+	// open is what the last look found, or a claim since: that all was applied which is to be.
 	open   bool
 	looked time.Time
 }
@@ -226,7 +226,10 @@ func (g *modelGate) look(m *modelRedis, last uint64, now time.Time) {
 }
 
 // lets tells whether claims are sent to Redis at all.
-func (g *modelGate) lets(now time.Time) bool {
+func (g *modelGate) lets(now time.Time) bool { return now.Sub(g.looked) <= lagBound }
+
+// relies tells whether the projection can be relied on.
+func (g *modelGate) relies(now time.Time) bool {
 	lags := g.applied < uint64(len(g.known)) && now.Sub(g.known[g.applied]) > lagBound
-	return g.open && now.Sub(g.looked) <= lagBound && !lags
+	return g.open && g.lets(now) && !lags
 }

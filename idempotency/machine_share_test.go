@@ -85,13 +85,13 @@ func (m *claimMachine) checkPayments(t *rapid.T, found map[string]stored) {
 		}
 	}
 	for _, reference := range []string{"4922", "771"} {
-		key, p := store.paymentKey("bank", reference)
+		key, p := store.keys.payment("bank", reference)
 		if upTo[p] != nil {
 			m.checkPayment(t, reference, found[key], upTo[p].payments[reference])
 		}
 		delete(found, key)
 	}
-	key, p := store.velocityKey("bank")
+	key, p := store.keys.velocity("bank")
 	if upTo[p] != nil {
 		checkPace(t, readVelocity(found[key].hash[velocityField]), upTo[p].pace)
 	}
@@ -134,7 +134,7 @@ func checkPace(t *rapid.T, got ledger.Velocity, want modelPace) {
 func (m *claimMachine) checkOpen(t *rapid.T, found map[string]stored) {
 	store := m.workers[0].store
 	for p := range m.model.pos {
-		key := store.openKey(p)
+		key := store.keys.open(p)
 		if m.model.pos[p] != nil {
 			want := map[string]float64{}
 			for id, r := range m.model.records {

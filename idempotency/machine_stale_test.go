@@ -36,7 +36,7 @@ func TestMachineHeldUpInARebuildStoresNothing(t *testing.T) {
 			return p
 		}
 		claim := func() Claim {
-			if err := store.watchOnce(t.Context(), journal); err != nil {
+			if err := store.newWatch(journal).once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			c, err := store.Claim(t.Context(), "r0", fingerprintOf("r0"), time.Millisecond)
@@ -95,7 +95,7 @@ func TestMachineGivesBackOnlyThePositionItReached(t *testing.T) {
 		if err := p.promote(t.Context()); !errors.Is(err, errMoved) {
 			t.Errorf("promote: %v, want %v", err, errMoved)
 		}
-		if at, err := store.positionAt(t.Context(), store.posKey(0)); err != nil || !at.missing() {
+		if at, err := store.positions.at(t.Context(), store.keys.position(0)); err != nil || !at.missing() {
 			t.Errorf("the position is %d, %v; want none", at.Seq, err)
 		}
 	})

@@ -84,7 +84,7 @@ func (s *system) longApplied(seq uint64) {
 	for at := uint64(0); at < seq; {
 		next := at
 		eventually(s.t, fmt.Sprintf("the projection gets on from event %d", at), func() bool {
-			positions, _, err := s.store.positions(s.t.Context())
+			positions, _, err := s.store.standing(s.t.Context())
 			if err == nil {
 				next = positions[0].Seq
 			}
@@ -134,7 +134,7 @@ func usedMemory(t *testing.T, rdb redis.UniversalClient) int {
 // reportLayout logs how Redis keeps one record, for whoever has to make it smaller.
 func reportLayout(t *testing.T, rdb redis.UniversalClient, s *system, state string) {
 	t.Helper()
-	key, _ := s.store.recordKey(realistic(0, schemas.KindDispatched).Event.RequestID)
+	key, _ := s.store.keys.record(realistic(0, schemas.KindDispatched).Event.RequestID)
 	fields, err := rdb.HGetAll(t.Context(), key).Result()
 	if err != nil {
 		t.Fatal(err)

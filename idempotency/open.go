@@ -34,7 +34,7 @@ func (s *Store) EachOpen(ctx context.Context, show func(Open)) error {
 			if reason := s.gate.Reason(); reason != Ready {
 				return fmt.Errorf("list open refunds: %w: %s", ErrNotReady, reason)
 			}
-			found, next, err := s.rdb.ZScan(ctx, s.openKey(partition), cursor, "", openPage).Result()
+			found, next, err := s.rdb.ZScan(ctx, s.keys.open(partition), cursor, "", openPage).Result()
 			if err != nil {
 				return fmt.Errorf("list open refunds: %w", err)
 			}
@@ -61,7 +61,7 @@ func (s *Store) readOpen(ctx context.Context, members []string, show func(Open))
 	reads := make([]*redis.SliceCmd, len(members))
 	for i, member := range members {
 		_, id := readMember(member)
-		key, _ := s.recordKey(id)
+		key, _ := s.keys.record(id)
 		reads[i] = pipe.HMGet(ctx, key, fields...)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {

@@ -79,14 +79,14 @@ func TestLossOfRedisIsNoticedAndMended(t *testing.T) {
 			}
 		}},
 		{"one partition", func(t *testing.T, s *system, rdb redis.UniversalClient, _ map[string]stored) {
-			keys, err := rdb.Keys(t.Context(), s.store.tag(1)+"*").Result()
+			keys, err := rdb.Keys(t.Context(), s.store.keys.tag(1)+"*").Result()
 			if err != nil || len(keys) < 2 {
 				t.Fatalf("keys of partition 1: %v, %v", keys, err)
 			}
 			rdb.Del(t.Context(), keys...)
 		}},
 		{"a position", func(t *testing.T, s *system, rdb redis.UniversalClient, _ map[string]stored) {
-			rdb.Del(t.Context(), s.store.posKey(0))
+			rdb.Del(t.Context(), s.store.keys.position(0))
 		}},
 		{"the tail", func(t *testing.T, _ *system, rdb redis.UniversalClient, before map[string]stored) {
 			// A replica that was promoted without the last writes: records and position of an earlier moment.

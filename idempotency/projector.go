@@ -143,7 +143,7 @@ func (p *Projector) begin(ctx context.Context) error {
 	// apart after a write that reached only some partitions, or when one was lost.
 	for _, left := range p.left {
 		if left != p.left[0] {
-			return errors.Join(errMoved, p.store.forgetPositions(ctx))
+			return errors.Join(errMoved, p.store.positions.forget(ctx))
 		}
 	}
 	if p.anyRebuilding() {
@@ -157,20 +157,20 @@ func (p *Projector) begin(ctx context.Context) error {
 // aside under its rebuild key, so that no claim is answered before it has caught up.
 func (p *Projector) place(ctx context.Context, partition int) (position, bool, error) {
 	s := p.store
-	at, err := s.positionAt(ctx, s.posKey(partition))
+	at, err := s.positions.at(ctx, s.keys.position(partition))
 	if err != nil {
 		return at, false, err
 	}
 	if !at.missing() && at.Seq >= s.gate.floorOf(partition) {
-		return at, false, p.intact(ctx, s.posKey(partition))
+		return at, false, p.intact(ctx, s.keys.position(partition))
 	}
 	if !at.missing() {
-		return at, true, s.move(ctx, at, s.posKey(partition), s.rebuildKey(partition))
+		return at, true, s.positions.move(ctx, at, s.keys.position(partition), s.keys.rebuild(partition))
 	}
-	if at, err = s.positionAt(ctx, s.rebuildKey(partition)); err != nil || at.missing() {
+	if at, err = s.positions.at(ctx, s.keys.rebuild(partition)); err != nil || at.missing() {
 		return at, true, err
 	}
-	return at, true, p.intact(ctx, s.rebuildKey(partition))
+	return at, true, p.intact(ctx, s.keys.rebuild(partition))
 }
 
 // intact has the projection built anew when keys were dropped since a position of it was first stored, or when the
@@ -186,34 +186,14 @@ func (p *Projector) intact(ctx context.Context, key string) error {
 	if n, _ := reply.(int64); n == 1 {
 		return nil
 	}
-	return errors.Join(errMoved, p.store.forgetPositions(ctx))
-}
-
-// move names a position aside, or back.
-func (s *Store) move(ctx context.Context, at position, from, to string) error {
-	reply, err := s.scripts.do(ctx, moveScript, []string{from, to}, at.Seq, at.ID)
-	if err != nil {
-		return fmt.Errorf("move the position: %w", err)
-	}
-	if n, _ := reply.(int64); n != 1 {
-		return errMoved
-	}
-	return nil
-}
-
-func (s *Store) positionAt(ctx context.Context, key string) (position, error) {
-	values, err := s.rdb.HMGet(ctx, key, positionFields...).Result()
-	if err != nil {
-		return position{}, fmt.Errorf("read position: %w", err)
-	}
-	return readPosition(values), nil
+	return errors.Join(errMoved, p.store.positions.forget(ctx))
 }
 
 func (p *Projector) where(partition int) string {
 	if p.rebuilding[partition] {
-		return p.store.rebuildKey(partition)
+		return p.store.keys.rebuild(partition)
 	}
-	return p.store.posKey(partition)
+	return p.store.keys.position(partition)
 }
 
 func (p *Projector) project(ctx context.Context, entries []ledger.Entry) error {
@@ -293,7 +273,7 @@ func (p *Projector) promote(ctx context.Context) error {
 		if !rebuilding {
 			continue
 		}
-		if err := p.store.move(ctx, p.left[i], p.store.rebuildKey(i), p.store.posKey(i)); err != nil {
+		if err := p.store.positions.move(ctx, p.left[i], p.store.keys.rebuild(i), p.store.keys.position(i)); err != nil {
 			return err
 		}
 		p.rebuilding[i] = false
@@ -358,7 +338,7 @@ func (p *Projector) lead(ctx context.Context) (bool, error) {
 }
 
 func (p *Projector) claimLead(ctx context.Context, length time.Duration) (bool, error) {
-	reply, err := p.store.scripts.do(ctx, leadScript, []string{p.store.leaderKey()}, p.token, length.Milliseconds())
+	reply, err := p.store.scripts.do(ctx, leadScript, []string{p.store.keys.leader()}, p.token, length.Milliseconds())
 	if err != nil {
 		p.leads.Store(false)
 		return false, fmt.Errorf("lease of the projector: %w", err)

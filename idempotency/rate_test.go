@@ -133,7 +133,7 @@ func TestFleetRateIsNeverPassed(t *testing.T) {
 		if turns < burst {
 			t.Errorf("%d turns, want a burst at least", turns)
 		}
-		if ttl := rdb.PTTL(t.Context(), stores[0].rateKey("bank")).Val(); ttl == -1 || ttl > 150*time.Millisecond {
+		if ttl := rdb.PTTL(t.Context(), stores[0].keys.rate("bank")).Val(); ttl == -1 || ttl > 150*time.Millisecond {
 			t.Errorf("the turns spent are kept for %s, want a burst and the longest wait at most", ttl)
 		}
 	})

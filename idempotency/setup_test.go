@@ -172,10 +172,10 @@ func (s *system) ready() *system {
 	return s
 }
 
-// positions reads every partition's position, and Redis's clock.
-func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
+// standing reads every partition's position, and Redis's clock.
+func (s *Store) standing(ctx context.Context) ([]position, time.Time, error) {
 	var l look
-	err := s.readPositions(ctx, &l)
+	err := s.newWatch(nil).readPositions(ctx, &l)
 	return l.positions, l.redisTime, err
 }
 
@@ -183,7 +183,7 @@ func (s *Store) positions(ctx context.Context) ([]position, time.Time, error) {
 func (s *system) applied(seq uint64) {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("event %d is applied", seq), func() bool {
-		positions, _, err := s.store.positions(s.t.Context())
+		positions, _, err := s.store.standing(s.t.Context())
 		if err != nil {
 			return false
 		}

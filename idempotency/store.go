@@ -11,9 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Config says how the projection is kept. The zero value of a field means its default.
@@ -80,14 +81,14 @@ func (c Config) Validate() error {
 
 // Store is the projection and the leases in one Redis. It is safe for concurrent use.
 type Store struct {
-	rdb     redis.UniversalClient
-	cfg     Config
-	scripts *batcher
-	gate    *Gate
-	soon    chan struct{}
-	waits   *waits
-	// suspicions counts the looks in a row at which the stream was not as it must be. It belongs to Watch.
-	suspicions int
+	rdb       redis.UniversalClient
+	cfg       Config
+	keys      keys
+	scripts   *batcher
+	positions *positions
+	gate      *Gate
+	soon      chan struct{}
+	waits     *waits
 
 	rebuilds, applied, ignored atomic.Uint64
 }
@@ -99,8 +100,9 @@ func New(rdb redis.UniversalClient, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("idempotency settings: %w", err)
 	}
-	s := &Store{rdb: rdb, cfg: cfg, scripts: newBatcher(rdb), gate: newGate(cfg), soon: make(chan struct{}, 1)}
-	s.waits = newWaits(s, cfg.Partitions)
+	s := &Store{rdb: rdb, cfg: cfg, keys: cfg.keys(), scripts: newBatcher(rdb), gate: newGate(cfg), soon: make(chan struct{}, 1)}
+	s.positions = &positions{rdb: rdb, keys: s.keys, scripts: s.scripts}
+	s.waits = newWaits(s.positions, s.gate)
 	return s, nil
 }
 
@@ -132,42 +134,12 @@ func loadScript(name string) *redis.Script {
 	return redis.NewScript(prelude() + string(src))
 }
 
-// tag is the hash tag of a partition: everything that one script touches shares it.
-func (s *Store) tag(partition int) string {
-	return "{" + s.cfg.Namespace + "." + strconv.Itoa(s.cfg.layout) + "." + strconv.Itoa(s.cfg.Partitions) + ":" +
-		strconv.Itoa(partition) + "}"
-}
-
-func (s *Store) recordKey(id schemas.RequestID) (key string, partition int) {
-	partition = s.partition(string(id))
-	return s.tag(partition) + ":r:" + string(id), partition
-}
-
-func (s *Store) paymentKey(p schemas.ProviderName, reference string) (key string, partition int) {
-	sum := sha256.Sum256([]byte(reference))
-	hash := base64.RawURLEncoding.EncodeToString(sum[:16])
-	partition = s.partition(string(p) + ":" + hash)
-	return s.tag(partition) + ":p:" + string(p) + ":" + hash, partition
-}
-
-func (s *Store) velocityKey(p schemas.ProviderName) (key string, partition int) {
-	partition = s.partition(string(p))
-	return s.tag(partition) + ":v:" + string(p), partition
-}
-
-// openKey is where a partition's open refunds are listed by when they were begun.
-func (s *Store) openKey(partition int) string    { return s.tag(partition) + ":open" }
-func (s *Store) posKey(partition int) string     { return s.tag(partition) + ":pos" }
-func (s *Store) rebuildKey(partition int) string { return s.tag(partition) + ":rebuild" }
-func (s *Store) leaderKey() string               { return s.tag(0) + ":projector" }
-func (s *Store) beatKey(partition int) string    { return s.tag(partition) + ":beat" }
-func (s *Store) oldestKey() string               { return s.tag(0) + ":oldest" }
-func (s *Store) evictedKey() string              { return s.tag(0) + ":evicted" }
-
-func (s *Store) partition(key string) int {
-	h := fnv.New32a()
-	h.Write([]byte(key))
-	return int(h.Sum32() % uint32(s.cfg.Partitions))
+// mayEvict is what scripts are told: whether they must ask if keys were dropped since the position was first stored.
+func (s *Store) mayEvict() int {
+	if s.cfg.Volatile {
+		return 0
+	}
+	return 1
 }
 
 // Stats counts what this process's projector did since it started.
@@ -181,4 +153,63 @@ type Stats struct {
 // Stats returns the counts.
 func (s *Store) Stats() Stats {
 	return Stats{Applied: s.applied.Load(), Ignored: s.ignored.Load(), Rebuilds: s.rebuilds.Load()}
+}
+
+// keys names what is stored. Everything that one script touches shares a partition's hash tag.
+type keys struct {
+	prefix     string // of every hash tag
+	partitions int
+}
+
+func (c Config) keys() keys {
+	return keys{c.Namespace + "." + strconv.Itoa(c.layout) + "." + strconv.Itoa(c.Partitions), c.Partitions}
+}
+
+// tag is the hash tag of a partition.
+func (k keys) tag(partition int) string {
+	return "{" + k.prefix + ":" + strconv.Itoa(partition) + "}"
+}
+
+func (k keys) record(id schemas.RequestID) (key string, partition int) {
+	partition = k.partition(string(id))
+	return k.tag(partition) + ":r:" + string(id), partition
+}
+
+func (k keys) payment(p schemas.ProviderName, reference string) (key string, partition int) {
+	sum := sha256.Sum256([]byte(reference))
+	hash := base64.RawURLEncoding.EncodeToString(sum[:16])
+	partition = k.partition(string(p) + ":" + hash)
+	return k.tag(partition) + ":p:" + string(p) + ":" + hash, partition
+}
+
+func (k keys) velocity(p schemas.ProviderName) (key string, partition int) {
+	partition = k.partition(string(p))
+	return k.tag(partition) + ":v:" + string(p), partition
+}
+
+// of names what an event changes of a subject.
+func (k keys) of(of subject, e ledger.Entry) (key string, partition int) {
+	switch of {
+	case aPayment:
+		return k.payment(e.Event.Provider, e.Event.Payment.Reference)
+	case aProvider:
+		return k.velocity(e.Event.Provider)
+	}
+	return k.record(e.Event.RequestID)
+}
+
+// open is where a partition's open refunds are listed by when they were begun.
+func (k keys) open(partition int) string          { return k.tag(partition) + ":open" }
+func (k keys) position(partition int) string      { return k.tag(partition) + ":pos" }
+func (k keys) rebuild(partition int) string       { return k.tag(partition) + ":rebuild" }
+func (k keys) beat(partition int) string          { return k.tag(partition) + ":beat" }
+func (k keys) leader() string                     { return k.tag(0) + ":projector" }
+func (k keys) oldest() string                     { return k.tag(0) + ":oldest" }
+func (k keys) evicted() string                    { return k.tag(0) + ":evicted" }
+func (k keys) rate(p schemas.ProviderName) string { return k.tag(0) + ":rate:" + string(p) }
+
+func (k keys) partition(key string) int {
+	h := fnv.New32a()
+	h.Write([]byte(key))
+	return int(h.Sum32() % uint32(k.partitions))
 }

@@ -93,7 +93,7 @@ func TestLateRedis(t *testing.T) {
 				}
 				defer store.Close()
 				for i := range 3 { // the first one connects
-					if l := store.look(t.Context()); l.trouble() != row.want || (l.words() == "") != (row.want == Ready) {
+					if l := store.newWatch(nil).look(t.Context()); l.trouble() != row.want || (l.words() == "") != (row.want == Ready) {
 						t.Errorf("look %d: %q, %q; want %q", i, l.trouble(), l.words(), row.want)
 					}
 				}
@@ -118,7 +118,7 @@ func TestRedisThatSaysNo(t *testing.T) {
 		{"may not write", [][]any{{"ACL", "SETUSER", "default", "-set"}}, RedisReadOnly, "NOPERM"},
 		{"may not read", [][]any{{"ACL", "SETUSER", "default", "-hmget"}}, RedisRefuses, "NOPERM"},
 		{"may not ask for the settings", [][]any{{"ACL", "SETUSER", "default", "-info"}}, RedisRefuses, "NOPERM"},
-		{"something else under our name", [][]any{{"SET", "{test.4.1:0}:pos", "x"}}, RedisRefuses, "WRONGTYPE"},
+		{"something else under our name", [][]any{{"SET", Config{Namespace: "test"}.WithDefaults().keys().position(0), "x"}}, RedisRefuses, "WRONGTYPE"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,7 +128,7 @@ func TestRedisThatSaysNo(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			if l := store.look(t.Context()); l.trouble() != Ready {
+			if l := store.newWatch(nil).look(t.Context()); l.trouble() != Ready {
 				t.Fatalf("before: %q, %q", l.trouble(), l.words())
 			}
 			if dir := rdb.ConfigGet(t.Context(), "dir").Val()["dir"]; row.says == "MISCONF" && os.Remove(dir) != nil {
@@ -137,8 +137,8 @@ func TestRedisThatSaysNo(t *testing.T) {
 			for _, args := range row.do {
 				_ = rdb.Do(t.Context(), args...).Err() // what is refused is the point
 			}
-			eventually(t, "it is noticed", func() bool { return store.look(t.Context()).trouble() == row.want })
-			if l := store.look(t.Context()); !bytes.Contains([]byte(l.words()), []byte(row.says)) {
+			eventually(t, "it is noticed", func() bool { return store.newWatch(nil).look(t.Context()).trouble() == row.want })
+			if l := store.newWatch(nil).look(t.Context()); !bytes.Contains([]byte(l.words()), []byte(row.says)) {
 				t.Errorf("the words are %q, want %q in them", l.words(), row.says)
 			}
 		})
@@ -164,7 +164,7 @@ func TestLookThatIsBrokenOff(t *testing.T) {
 	s.stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.store.watchOnce(ctx, s.journal); err != nil {
+	if err := s.store.newWatch(s.journal).once(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if reason, said := s.store.Gate().Why(); reason != Ready {

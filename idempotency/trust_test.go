@@ -79,10 +79,10 @@ func TestPositionIsComparedBeforeAnyClaim(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(store.Close)
-		rdb.HSet(t.Context(), store.posKey(0), posID, "another event")
+		rdb.HSet(t.Context(), store.keys.position(0), posID, "another event")
 		for _, answers := range []bool{false, true} {
 			journal.noID.Store(!answers)
-			if err := store.watchOnce(t.Context(), journal); err != nil {
+			if err := store.newWatch(journal).once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			want := map[bool]Reason{false: JournalUnreachable, true: JournalSuspect}[answers]
@@ -150,7 +150,7 @@ func TestPositionOfAnotherServerIsBuiltAnew(t *testing.T) {
 	s.store.cfg.Volatile = false
 	s.add(event("a", schemas.KindFailed))
 	rebuilds := s.store.Stats().Rebuilds
-	rdb.HSet(t.Context(), s.store.posKey(0), "e", 7)
+	rdb.HSet(t.Context(), s.store.keys.position(0), "e", 7)
 	eventually(t, "a rebuild", func() bool { return s.store.Stats().Rebuilds > rebuilds })
 	s.ready()
 	if c := s.claim("b"); c.Answer != Fresh {

@@ -41,8 +41,8 @@ const (
 	// line: the refund can be carried on from it when every message that carried it is lost.
 	HeaderCommand = "Refund-Command"
 	// HeaderHold is what a dispatched event asks of its payment: "share", its amount out of what was captured; a
-	// number, the sole hold, where the number is the journal position at which the payment was looked at. Without it the
-	// call follows unasked.
+	// number, the sole hold, where the number is the journal position at which the payment was looked at; " first" behind
+	// either where nothing was known of the payment then. Without it the call follows unasked.
 	HeaderHold = "Refund-Hold"
 	// HeaderRules is, on a dispatched event that asks for a hold, the version of the rules that grant it.
 	HeaderRules = "Refund-Rules"

@@ -14,7 +14,7 @@ func (r *run) attempt() (Decision, bool) {
 	}
 	room, err := r.Payments.Look(r.asked())
 	if err != nil {
-		return abandon(scheduleFloor, r.Round, err.Error()), true
+		return decideUnlooked(r.situation(), err.Error()), true
 	}
 	if decision, done := decideRoom(r.situation(), room); done {
 		return decision, true

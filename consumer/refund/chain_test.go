@@ -90,7 +90,7 @@ func TestReversalBehindAgedEvents(t *testing.T) {
 }
 
 // A report of failure speaks for every attempt where there was one, or where all had one key and the provider takes nothing
-// on again under it.
+// on again under it. Then it contradicts a success.
 func TestWhatAFailureIsAbout(t *testing.T) {
 	for _, test := range []struct {
 		attempts, deferrals int
@@ -111,6 +111,11 @@ func TestWhatAFailureIsAbout(t *testing.T) {
 		d, _ := decideNotice(rules, Noticed{Notice: n, Since: noon}, refund, noon)
 		if settles := d.Kind == schemas.KindFailed; settles != test.settles {
 			t.Errorf("%+v: %+v", test, d)
+		}
+		refund.Outcome = &schemas.Event{Kind: schemas.KindSucceeded}
+		d, _ = decideNotice(rules, Noticed{Notice: n, Since: noon}, refund, noon)
+		if contradicts := d.Reason == schemas.ReasonContradiction; contradicts != (test.settles || test.attempts == 0) {
+			t.Errorf("%+v, behind a success: %+v", test, d)
 		}
 	}
 }

@@ -173,6 +173,11 @@ func decideUnfound(s situation, detail string) Decision {
 	return s.wait(detail, s.round+1)
 }
 
+// decideUnlooked has a refund wait for the look at its payment: seconds at first, and then no more often than a backlog bears.
+func decideUnlooked(s situation, detail string) Decision {
+	return abandon(min(max(s.now.Sub(s.since()), scheduleFloor), verdictLook), s.round, detail)
+}
+
 // decideRoom tells what becomes of a refund that its payment has no room for; it reports false when an intent may be
 // journalled.
 func decideRoom(s situation, room Room) (Decision, bool) {

@@ -93,7 +93,7 @@ func decideNotice(rules Rules, n Noticed, refund ledger.Refund, now time.Time) (
 		switch {
 		case outcome.Kind == result.Kind:
 			return Decision{Then: Ack, Detail: "the outcome is journalled"}, nil
-		case result.Kind == schemas.KindFailed && len(refund.Intents) > 1:
+		case result.Kind == schemas.KindFailed && len(refund.Intents) > 1 && !isAboutAll(rules.Capabilities, refund):
 			return Decision{Then: Ack, Detail: "it may be about an earlier attempt"}, nil
 		}
 		return contradicts(result.Kind, *outcome), nil

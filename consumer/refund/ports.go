@@ -117,6 +117,8 @@ type Room struct {
 type Grant struct {
 	// Since is the sequence of the intent that got the payment's hold; 0 when none did. A call follows no intent before it.
 	Since uint64
+	// Sure is set where each intent's verdict is the one that its own worker got, however long ago.
+	Sure bool
 	// Verdict says what the payment has left for the refund now.
 	Verdict ledger.Verdict
 }

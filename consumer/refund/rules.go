@@ -59,6 +59,8 @@ const (
 	unauthorizedFloor = time.Minute
 	// appendPause spaces out what is appended again.
 	appendPause, appendPauseMax = 200 * time.Millisecond, 5 * time.Second
+	// verdictLook bounds the wait for a payment that cannot be looked at now.
+	verdictLook = 30 * time.Second
 	// rivalWait bounds how long a command waits in its stream behind another one with other content.
 	rivalWait = time.Minute
 	// unreadable is the wait for a chain that cannot be read now.

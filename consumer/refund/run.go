@@ -133,7 +133,8 @@ func (r *run) resolve() (Decision, bool) {
 	return r.attempt()
 }
 
-// askGuard finds out which attempts in doubt got their payment's hold: for those that did not, no call was made.
+// askGuard finds out which attempts in doubt got their payment's hold: for those that did not, no call was made, where it is
+// sure that they never did.
 func (r *run) askGuard() (Decision, bool) {
 	last := uint64(0)
 	for _, i := range r.refund.Doubt() {
@@ -149,7 +150,7 @@ func (r *run) askGuard() (Decision, bool) {
 		return abandon(scheduleFloor, r.Round, err.Error()), true
 	}
 	for n, i := range r.refund.Intents {
-		if isGuarded(i) && (grant.Since == 0 || i.Seq < grant.Since) {
+		if grant.Sure && isGuarded(i) && (grant.Since == 0 || i.Seq < grant.Since) {
 			r.refund.Intents[n].Clean = true
 		}
 	}

@@ -135,10 +135,11 @@ func TestAppendsThroughLeaderChanges(t *testing.T) {
 // that were acknowledged. It returns the chain's length.
 func (f *fixture) checkChain(id string, acknowledged map[string]uint64) int {
 	f.t.Helper()
-	chain, err := f.journal().Chain(f.ctx(), schemas.RequestID(id))
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	var chain []ledger.Entry
+	f.eventually("the chain is read", func() (err error) { // the stream may be without a leader
+		chain, err = f.journal().Chain(f.ctx(), schemas.RequestID(id))
+		return err
+	})
 	var before uint64
 	for i, e := range chain {
 		if e.Previous != before || e.Event.Attempt != i+1 {

@@ -53,10 +53,10 @@ func TestEntriesAreReadAsWritten(t *testing.T) {
 	f := newFixture(t, 1)
 	j := f.journal()
 	sole := dispatched("one", 2, "you")
-	sole.Hold = &ledger.Hold{Kind: ledger.SoleHold, LookedAt: math.MaxUint64, Velocity: &ledger.Pace{Bounds: []ledger.Bound{
+	sole.Hold = &ledger.Hold{Kind: ledger.SoleHold, LookedAt: math.MaxUint64, First: true, Velocity: &ledger.Pace{Bounds: []ledger.Bound{
 		{Window: time.Minute, Count: 100}, {Window: 24 * time.Hour, Micros: 5_000_000, DryRun: true}}}}
 	none := dispatched("one", 3, "you")
-	none.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: 2, Velocity: &ledger.Pace{Exempt: true}}
+	none.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: 2, First: true, Velocity: &ledger.Pace{Exempt: true}}
 	want := []ledger.Entry{dispatched("one", 1, "me"), sole, none, outcome("one")}
 	for i := range want {
 		e := &want[i]

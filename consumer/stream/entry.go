@@ -91,7 +91,9 @@ func hashInID(id string) (hash [32]byte) {
 // readHold is setHold's opposite. It reports false for what cannot be read.
 func readHold(h nats.Header) (*ledger.Hold, bool) {
 	var hold ledger.Hold
-	switch text := h.Get(schemas.HeaderHold); text {
+	text, first := strings.CutSuffix(h.Get(schemas.HeaderHold), holdFirst)
+	hold.First = first
+	switch text {
 	case "":
 		return nil, true
 	case string(ledger.ShareHold):
@@ -110,7 +112,7 @@ func readHold(h nats.Header) (*ledger.Hold, bool) {
 		}
 		hold.Rules = int(rules)
 	}
-	text := h.Get(schemas.HeaderVelocity)
+	text = h.Get(schemas.HeaderVelocity)
 	if text == "" {
 		return &hold, true
 	}

@@ -70,6 +70,9 @@ func setPrevious(header nats.Header, seq uint64) {
 	}
 }
 
+// holdFirst ends what an intent asks of a payment of which nothing was known.
+const holdFirst = " first"
+
 // setHold writes what an intent asks of its payment.
 func setHold(header nats.Header, hold *ledger.Hold) {
 	if hold == nil {
@@ -78,6 +81,9 @@ func setHold(header nats.Header, hold *ledger.Hold) {
 	text := string(hold.Kind)
 	if hold.Kind == ledger.SoleHold {
 		text = strconv.FormatUint(hold.LookedAt, 10)
+	}
+	if hold.First {
+		text += holdFirst
 	}
 	header.Set(schemas.HeaderHold, text)
 	if hold.Rules != 0 {

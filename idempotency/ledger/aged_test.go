@@ -10,17 +10,29 @@ import (
 
 const aged = 90 * 24 * time.Hour
 
-// paymentOf folds what a journal says of one payment's refunds.
-func paymentOf(entries []Entry) Payment {
-	records, payment := map[schemas.RequestID]Record{}, Payment{}
-	for _, e := range entries {
-		before := records[e.Event.RequestID]
-		next, legal := before.Apply(e, aged)
-		if records[e.Event.RequestID] = next; legal && Touches(e) {
-			payment, _ = payment.Apply(e, before, aged, func() bool { return true })
-		}
+// account folds what a journal says of one payment's refunds.
+type account struct {
+	records map[schemas.RequestID]Record
+	payment Payment
+}
+
+func newAccount() *account { return &account{records: map[schemas.RequestID]Record{}} }
+
+func (a *account) add(e Entry) {
+	before := a.records[e.Event.RequestID]
+	next, legal := before.Apply(e, aged)
+	if a.records[e.Event.RequestID] = next; legal && Touches(e) {
+		a.payment, _ = a.payment.Apply(e, before, aged, func() bool { return true })
 	}
-	return payment
+}
+
+// paymentOf is what a payment is behind all of the entries.
+func paymentOf(entries []Entry) Payment {
+	a := newAccount()
+	for _, e := range entries {
+		a.add(e)
+	}
+	return a.payment
 }
 
 func money(units int64) schemas.Money {

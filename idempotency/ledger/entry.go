@@ -53,6 +53,8 @@ type Hold struct {
 	// LookedAt is, for a sole hold, the journal position as of which the payment was looked at before the intent: what
 	// was seen then must still stand.
 	LookedAt uint64
+	// First is set where nothing was known of the payment when it was looked at: nothing had happened to it that counts.
+	First bool
 	// Velocity is what the provider's refunds may come to; nil when they are not bounded.
 	Velocity *Pace
 }

@@ -19,6 +19,10 @@ type Payment struct {
 	Refunded []Refunded
 	// Once is when a refund of it last succeeded, or it was voided; 0 when neither ever happened.
 	Once Day
+	// Whole is when the first of its events was stored, where that one found nothing before it and all since are surely still
+	// in the journal; 0 where that cannot be told. Of a whole payment, each fold comes to the same verdicts. Of another one, what
+	// an older refund had taken may be missing: what was denied is then granted, and in its wake what was granted denied.
+	Whole Day
 	// Holds are the refunds that may move money and have not ended, oldest first.
 	Holds []Share
 	// Ended is the sequence of the last outcome or reversal of one of its refunds, Last of the last event applied, and Seen
@@ -71,6 +75,9 @@ func (p Payment) At(now time.Time, retain time.Duration) Payment {
 		if aged(p.Named) {
 			p.Captured, p.Named = schemas.Money{}, 0
 		}
+	}
+	if aged(p.Whole - 2) { // before the journal can have lost it
+		p.Whole = 0
 	}
 	if aged(p.Once) {
 		p.Once = 0
@@ -155,6 +162,9 @@ func (p Payment) Apply(e Entry, before Record, retain time.Duration, pace func()
 		return p, false
 	case kind == schemas.KindParked && (before.Intent > 0 || p.Holding(e.Event.RequestID)):
 		return p, false
+	}
+	if p.Last == 0 && e.Hold != nil && e.Hold.First {
+		p.Whole = DayOf(e.Stored)
 	}
 	switch {
 	case kind == schemas.KindDispatched:

@@ -21,7 +21,7 @@ type Craftgate struct {
 	core *core
 
 	mu   sync.Mutex
-	keys map[string]CraftgateKey
+	keys cgKeys
 	book *cgBook
 }
 
@@ -82,14 +82,19 @@ func (c *Craftgate) handler(operation string, act func(*cgCall) reply) http.Hand
 		if r.Method == http.MethodPost {
 			q.order, q.malformed = readCGOrder(body, operation)
 		}
-		about := call{provider: TypeCraftgate, operation: operation, reference: c.reference(q)}
+		c.mu.Lock()
+		about := call{provider: TypeCraftgate, operation: operation, reference: c.book.reference(q)}
+		c.mu.Unlock()
 		c.core.serve(w, r, about, func(refuse string) reply { return c.answer(q, refuse, act) })
 	}
 }
 
 // answer verifies who asks and does what is asked, or refuses it with the group that a fault demands.
 func (c *Craftgate) answer(q *cgCall, refuse string, act func(*cgCall) reply) reply {
-	caller, refused := c.verify(q)
+	c.mu.Lock()
+	keys := c.keys // replaced as a whole, never changed
+	c.mu.Unlock()
+	caller, refused := keys.verify(q)
 	switch {
 	case refused != nil:
 		return refused.reply()
@@ -103,16 +108,14 @@ func (c *Craftgate) answer(q *cgCall, refuse string, act func(*cgCall) reply) re
 }
 
 // reference is the payment that a call is about, for faults; a search over all payments is about none.
-func (c *Craftgate) reference(q *cgCall) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (b *cgBook) reference(q *cgCall) string {
 	switch part, refund := q.PathValue("part"), q.PathValue("refund"); {
 	case q.Method == http.MethodPost:
-		return c.book.referenceOf(q.order)
+		return b.referenceOf(q.order)
 	case part != "":
-		return c.book.parts[part].reference()
+		return b.parts[part].reference()
 	case refund != "":
-		return c.book.refundsByID[refund].reference()
+		return b.refundsByID[refund].reference()
 	case q.PathValue("payment") != "":
 		return q.PathValue("payment")
 	}

@@ -81,7 +81,7 @@ func (c *Craftgate) SetPayments(list []CraftgatePayment) error { return c.setPay
 func (c *Craftgate) SetOpen(shape CraftgatePayment) error { return c.setOpen(shape).err() }
 
 func (c *Craftgate) setKeys(list []CraftgateKey) (found problems) {
-	keys := map[string]CraftgateKey{}
+	keys := cgKeys{}
 	for i, k := range list {
 		at := "/" + strconv.Itoa(i)
 		if k.APIKey == "" {

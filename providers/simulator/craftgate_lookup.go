@@ -124,7 +124,7 @@ func searchRefunds(c *Craftgate, q *cgCall) (any, *cgRefusal) {
 	if err != nil {
 		return nil, refusedOrder(err)
 	}
-	found := c.refundReports(c.candidates(s), func(r *cgRefund) bool { return s.fits(r, r.id) })
+	found := c.refundReports(c.book.candidates(s), func(r *cgRefund) bool { return s.fits(r, r.id) })
 	return cgPaged(s, slices.DeleteFunc(found, func(r cgRefundReport) bool { return !s.is("status", string(r.Status)) })), nil
 }
 
@@ -133,21 +133,21 @@ func searchParts(c *Craftgate, q *cgCall) (any, *cgRefusal) {
 	if err != nil {
 		return nil, refusedOrder(err)
 	}
-	found := c.partReports(c.candidates(s), func(p *cgPart) bool {
+	found := c.partReports(c.book.candidates(s), func(p *cgPart) bool {
 		return s.fits(p.refund, p.id) && s.is("paymentTransactionId", p.item.Reference) && s.is("isAfterSettlement", "false")
 	})
 	return cgPaged(s, slices.DeleteFunc(found, func(p cgPartReport) bool { return !s.is("status", string(p.Status)) })), nil
 }
 
 // candidates are the refunds that a search has to look at.
-func (c *Craftgate) candidates(s cgSearch) []*cgRefund {
+func (b *cgBook) candidates(s cgSearch) []*cgRefund {
 	if reference := s.filters.Get("paymentId"); reference != "" {
-		if p := c.book.payments[reference]; p != nil {
+		if p := b.payments[reference]; p != nil {
 			return p.refunds
 		}
 		return nil
 	}
-	return c.book.refunds
+	return b.refunds
 }
 
 // The filters of the two searches. Bounds of prices are missing: page and official clients disagree on

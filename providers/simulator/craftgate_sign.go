@@ -13,11 +13,12 @@ import (
 // cgAuthVersions are the spellings in use: the pages have the first, the official clients the others.
 var cgAuthVersions = []string{"V1", "v1", "1"}
 
+// cgKeys are the merchants' keys by API key.
+type cgKeys map[string]CraftgateKey
+
 // verify returns who signed a call.
-func (c *Craftgate) verify(q *cgCall) (CraftgateKey, *cgRefusal) {
-	c.mu.Lock()
-	key, known := c.keys[q.Header.Get("x-api-key")]
-	c.mu.Unlock()
+func (k cgKeys) verify(q *cgCall) (CraftgateKey, *cgRefusal) {
+	key, known := k[q.Header.Get("x-api-key")]
 	switch {
 	case !known:
 		return key, refusedAPIKey

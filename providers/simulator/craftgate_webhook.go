@@ -60,7 +60,7 @@ func (c *Craftgate) webhooks(r *cgRefund, target string) (list []*cgWebhook) {
 		event, ids = cgEventRefund, []string{r.id}
 	}
 	for _, id := range ids {
-		list = append(list, c.webhook(r, event, id, target))
+		list = append(list, r.webhook(c.keys[r.apiKey].WebhookKey, event, id, target, c.core.clock()))
 	}
 	return list
 }
@@ -74,14 +74,13 @@ type cgWebhook struct {
 }
 
 // webhook builds the body and signs what Craftgate signs of it.
-func (c *Craftgate) webhook(r *cgRefund, event, id, target string) *cgWebhook {
-	now := c.core.clock()
+func (r *cgRefund) webhook(key, event, id, target string, now time.Time) *cgWebhook {
 	w := &cgWebhook{line: SentNotice{Type: TypeCraftgate, Reference: r.payment.Reference, Refund: r.order.conversationID,
 		Method: event, ID: id, Says: string(cgSuccessful), URL: target}}
 	w.body, _ = json.Marshal(map[string]any{ // texts and a number cannot fail
 		"eventType": event, "eventTime": now.In(cgZone).Format(cgTime + ".000000"), "eventTimestamp": now.Unix(),
 		"status": cgSuccessful, "payloadId": id})
-	if key := c.keys[r.apiKey].WebhookKey; key != "" {
+	if key != "" {
 		w.signature = cgWebhookSignature(key, event+strconv.FormatInt(now.Unix(), 10)+string(cgSuccessful)+id)
 	}
 	return w

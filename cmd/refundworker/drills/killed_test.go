@@ -57,7 +57,7 @@ func workersKilled(t *testing.T, refunds int) {
 		flushed := time.Now()
 		redis.do("FLUSHALL")
 		d.until("the projection is built anew", func() error {
-			if redis.do("EXISTS", "{refunds.4.1:0}:pos") == int64(0) {
+			if redis.do("EXISTS", "{refunds.5.1:0}:pos") == int64(0) {
 				return errNotYet
 			}
 			return nil

@@ -129,13 +129,23 @@ func (r *outage) begins() {
 	}
 }
 
+// What a worker says when it works on nothing, and when the projection cannot be relied on.
+const (
+	pausedMessage  = "paused: no command is worked on"
+	unreadyMessage = "the projection cannot be relied on: commands are worked on from the journal, and those whose payment bounds them wait"
+)
+
 // noticed waits until every worker says, on /readyz and in its log, that it is not ready.
 func (r *outage) noticed(reasons ...string) {
 	r.t.Helper()
 	for i, w := range r.workers {
 		w.awaitNotReady(reasons...)
 		r.until("the log says that work is paused", func() error {
-			return r.logged(i, "paused: no command is worked on", reasons...)
+			err := r.logged(i, pausedMessage, reasons...)
+			if err != nil {
+				err = r.logged(i, unreadyMessage, reasons...)
+			}
+			return err
 		})
 	}
 	r.t.Logf("every worker is paused after %s", time.Since(r.trouble).Round(time.Millisecond))
@@ -195,8 +205,9 @@ func (r *outage) over() {
 	for i, w := range r.workers {
 		w.awaitReady()
 		r.until("the log says that work goes on", func() error {
-			_, since, _ := strings.Cut(w.output.String()[r.printed[i]:], "paused: no command is worked on")
-			if !strings.Contains(since, "ready: commands are worked on") {
+			since := w.output.String()[r.printed[i]:]
+			told := max(strings.Index(since, pausedMessage), strings.Index(since, unreadyMessage))
+			if told < 0 || !strings.Contains(since[told:], `"msg":"ready: commands are worked on"`) {
 				return errNotYet
 			}
 			return nil

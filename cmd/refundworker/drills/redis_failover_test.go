@@ -93,7 +93,7 @@ func (r *outage) leaveBehind(replica *redisProcess, replication *link) {
 	replication.hold()
 	r.made(someRefunds)
 	r.seen()
-	const pos = "{refunds.4.1:0}:pos"
+	const pos = "{refunds.5.1:0}:pos"
 	ahead, _ := r.redis.rdb.HGet(context.Background(), pos, "s").Uint64()
 	behind, err := replica.rdb.HGet(context.Background(), pos, "s").Uint64()
 	if err != nil || behind+someRefunds > ahead {

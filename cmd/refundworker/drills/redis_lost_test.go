@@ -36,9 +36,9 @@ func TestRedisFlushedWhileRebuilding(t *testing.T) {
 	r.made(severalBatches)
 	before := r.load.all()
 	for _, step := range []string{
-		"hmget\r\n$23\r\n{refunds.4.1:0}:rebuild",
-		":rebuild\r\n$20\r\n{refunds.4.1:0}:open\r\n$28\r\n{refunds.4.1:0}:r:ord-", // the first batch begins with a shorter name
-		":rebuild\r\n$19\r\n{refunds.4.1:0}:pos",
+		"hmget\r\n$23\r\n{refunds.5.1:0}:rebuild",
+		":rebuild\r\n$20\r\n{refunds.5.1:0}:open\r\n$28\r\n{refunds.5.1:0}:r:ord-", // the first batch begins with a shorter name
+		":rebuild\r\n$19\r\n{refunds.5.1:0}:pos",
 	} {
 		var flushed atomic.Bool
 		r.watchFor(step, func(*link) bool {

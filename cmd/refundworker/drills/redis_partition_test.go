@@ -30,7 +30,7 @@ func TestRedisPositionOfOnePartitionLost(t *testing.T) {
 	r.begin(partitioned)
 	before := r.load.all()
 	release := r.holdRebuild()
-	r.breaks(func() { r.redis.do("DEL", "{refunds.4.4:0}:pos") }, "projection_missing")
+	r.breaks(func() { r.redis.do("DEL", "{refunds.5.4:0}:pos") }, "projection_missing")
 	r.again(before)
 	r.silent()
 	release()

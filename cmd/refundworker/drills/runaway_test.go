@@ -147,7 +147,7 @@ func (r *runaway) run(within time.Duration) {
 
 // delivered is how many deliveries to the provider's consumers have begun, and when the last one did, by the server's clock.
 func (r *runaway) delivered() (n uint64, last time.Time, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, name := range []string{schemas.StreamCommands, schemas.StreamRetries} {
 		stream, err := r.load.js.Stream(ctx, name)

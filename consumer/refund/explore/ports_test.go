@@ -82,7 +82,7 @@ func (w *wire) Look(ledger.Asked) (refund.Room, error) {
 
 func (w *wire) Await(_ ledger.Asked, seq uint64, _ time.Time) (refund.Grant, error) {
 	r := w.call(op{kind: opAwait, after: int16(seq)})
-	return refund.Grant{Since: uint64(r.grant), Verdict: r.verdict}, r.error()
+	return refund.Grant{Since: uint64(r.grant), Sure: true, Verdict: r.verdict}, r.error()
 }
 
 func (w *wire) Admit(int, time.Time) error { return nil }

@@ -1,0 +1,71 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"refundworker/idempotency"
+	"refundworker/providers/scripted"
+	"refundworker/schemas"
+)
+
+// Redis is emptied and not built again for as long as it takes. What was made stays made, whoever asks for it again; what is
+// bound by nothing is made meanwhile; what its payment bounds waits for the projection, in a message of its own.
+func TestWorkGoesOnWithoutTheProjection(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, scripted.Config{})
+	r := f.start()
+	before := command("before", "")
+	f.publish(before)
+	f.eventually("the first is made", func() error { return f.was("before", schemas.KindSucceeded) })
+
+	pipe := f.rdb.TxPipeline()
+	pipe.FlushAll(context.Background())
+	pipe.Set(context.Background(), projectorLease, "somebody who does nothing", 0)
+	if _, err := pipe.Exec(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	emptied := time.Now()
+	bound := command("bound", "")
+	bound.Payment.Amount = &bound.Amount
+	f.publish(bound)
+	f.publish(before)
+	for n := range 20 {
+		f.publish(command(fmt.Sprintf("free-%d", n), ""))
+	}
+	for n := range 20 {
+		f.eventually("it is made without the projection", func() error { return f.was(fmt.Sprintf("free-%d", n), schemas.KindSucceeded) })
+	}
+	t.Logf("20 refunds are made %s after Redis was emptied", time.Since(emptied).Round(time.Millisecond))
+	f.eventually("the bound one waits in a schedule", func() error {
+		_, err := f.lastMessage(schemas.StreamRetries, f.subjects.Later(provider, "bound"))
+		return err
+	})
+	f.eventually("no command is left", func() error {
+		if n, err := f.count(schemas.StreamCommands); err != nil || n > 0 {
+			return fmt.Errorf("%d commands (%v)", n, err)
+		}
+		return nil
+	})
+	if reasons := r.worker.Readiness(); !slices.Contains(reasons, string(idempotency.ProjectionMissing)) {
+		t.Errorf("the worker says %v, want %s", reasons, idempotency.ProjectionMissing)
+	}
+	if kinds := f.kindsOf("bound"); len(kinds) > 0 {
+		t.Errorf("without its payment's verdict, %v is journalled", kinds)
+	}
+
+	if err := f.rdb.Del(context.Background(), projectorLease).Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("the bound one is made", func() error { return f.was("bound", schemas.KindSucceeded) })
+	f.quiet()
+	if n := len(f.provider.Movements()); n != 22 {
+		t.Errorf("%d movements of money, want 22", n)
+	}
+}
+
+// projectorLease is where the worker that projects says so.
+const projectorLease = "{refunds.5.1:0}:projector"
