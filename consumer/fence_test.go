@@ -115,6 +115,7 @@ func (c *crashing) came() bool {
 
 // A process dies at each step that leaves a trace. The delivery comes again and the money moves once.
 func TestCrashAtEachStep(t *testing.T) {
+	t.Parallel()
 	steps := []struct {
 		name string
 		at   func(m *nats.Msg) bool
@@ -151,6 +152,7 @@ func TestCrashAtEachStep(t *testing.T) {
 
 // A shutdown lets a call in hand end and journals what it answered.
 func TestDrainRecordsWhatACallAnswered(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}, Latency: 700 * time.Millisecond})
 	r := f.start()
 	f.publish(command("one", ""))

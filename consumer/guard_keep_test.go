@@ -22,6 +22,7 @@ import (
 // A refund of 60 on a payment of 100 is open, in each way in which it can be, and Redis is lost. Another refund of 60
 // comes. It waits for the first one as long as that may still move money.
 func TestOpenRefundsKeepTheirShare(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		script string

@@ -20,6 +20,7 @@ var (
 
 // What a provider does, and the one story that each refund becomes.
 func TestLifeOfARefund(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name     string
 		script   []string
@@ -81,6 +82,7 @@ func TestLifeOfARefund(t *testing.T) {
 }
 
 func TestOneRequestIDOneContent(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}})
 	inbox := f.start().worker.Inbox()
 	f.publish(command("one", ""))
@@ -110,6 +112,7 @@ func TestOneRequestIDOneContent(t *testing.T) {
 }
 
 func TestExpiredAndTooOldCommands(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}})
 	f.start()
 	late := command("late", "")
@@ -143,6 +146,7 @@ func TestExpiredAndTooOldCommands(t *testing.T) {
 }
 
 func TestUnsupportedOptionsAreRejectedBeforeAnyCall(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{Outcomes: []string{"succeeded"}})
 	f.start()
 	f.publish(command("one", `{"nonsense":true}`))

@@ -81,6 +81,7 @@ func acknowledged(t *testing.T, ids ...string) *fixture {
 
 // What notices make of a refund that a provider has taken on.
 func TestNotices(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		notices []schemas.Notice
@@ -218,6 +219,7 @@ func TestBadNotices(t *testing.T) {
 
 // The result arrives while the call that it answers is still open.
 func TestNoticeOvertakesTheAnswer(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		kind   schemas.Kind
 		reason schemas.Reason
@@ -251,6 +253,7 @@ func TestNoticeOvertakesTheAnswer(t *testing.T) {
 
 // A person was asked, or nobody knew, and then the provider tells.
 func TestNoticeSettlesWhatIsParkedOrInDoubt(t *testing.T) {
+	t.Parallel()
 	neither := &providers.Capabilities{}
 	for _, test := range []struct {
 		name  string

@@ -88,6 +88,7 @@ func (f *fixture) velocityStop(p schemas.ProviderName) consumer.VelocityStop {
 
 // A stop holds until it is started under its own number; a start of an earlier one lifts nothing.
 func TestVelocityStopHoldsUntilItsOwnStart(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	for i, step := range []struct {
 		journal *schemas.Event
@@ -117,6 +118,7 @@ func TestVelocityStopHoldsUntilItsOwnStart(t *testing.T) {
 
 // Whoever was ever stopped is listed, by name, and nobody else.
 func TestVelocityStopsAreListed(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	list := func() (names []string) {
 		stops, err := consumer.VelocityStops(t.Context(), f.js, f.subjects)
@@ -145,6 +147,7 @@ func TestVelocityStopsAreListed(t *testing.T) {
 
 // An operator starts a provider once: the event says which stop, of what, and who.
 func TestStartAgain(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	start := consumer.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "looked at all of them"}}
 	if _, err := consumer.StartAgain(t.Context(), f.js, f.subjects, start); !errors.Is(err, consumer.ErrNotStopped) {
@@ -193,6 +196,7 @@ func (o faster) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream
 
 // Two operators see the same stop and start it in the same moment: one has, and the other is told who.
 func TestStartOfTwoOperatorsIsOne(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	f.journalBrake(brake(schemas.KindStopped, "test", 1))
 	js := faster{f.js, func() { f.journalBrake(brake(schemas.KindStarted, "test", 1)) }}
@@ -208,6 +212,7 @@ func TestStartOfTwoOperatorsIsOne(t *testing.T) {
 
 // The answer to a start is lost and it is sent again: what is stored is one's own.
 func TestStartAfterALostAnswerIsOnesOwn(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	f.journalBrake(brake(schemas.KindStopped, "test", 1))
 	ada := consumer.Start{Provider: "test", By: schemas.Operator{Operator: "ada", Note: "campaign"}}
@@ -219,6 +224,7 @@ func TestStartAfterALostAnswerIsOnesOwn(t *testing.T) {
 
 // What an event may not say is refused before anything is journalled.
 func TestStartNeedsOperatorAndNote(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	f.journalBrake(brake(schemas.KindStopped, "test", 1))
 	for _, by := range []schemas.Operator{{Operator: "eve"}, {Note: "fine"}, {Operator: "eve", Note: strings.Repeat("x", 2001)},
@@ -236,6 +242,7 @@ func TestStartNeedsOperatorAndNote(t *testing.T) {
 
 // A stop that cannot be read is not taken for none.
 func TestVelocityStopThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	f := newStreams(t)
 	f.journalBrake(brake(schemas.KindStopped, "test", 1))
 	f.journalBrake(brake(schemas.KindStarted, "test", 1))
@@ -255,6 +262,7 @@ func TestVelocityStopThatCannotBeRead(t *testing.T) {
 
 // Where no worker ever ran, there is nothing to tell of.
 func TestVelocityStopWithoutStream(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, scripted.Config{})
 	_, readErr := consumer.ReadVelocityStop(t.Context(), f.js, f.subjects, "test")
 	_, listErr := consumer.VelocityStops(t.Context(), f.js, f.subjects)

@@ -56,6 +56,7 @@ func (l *latecomer) Refund(ctx context.Context, r providers.Request) (providers.
 // one is told, by its preparation, that nothing is to be done or not now. That speaks for its own attempt only, and
 // the attempt is the first one's.
 func TestNoAnswerBeforeACallSpeaksForAnotherWorkersCall(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		answer providers.Result

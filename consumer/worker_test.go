@@ -9,6 +9,7 @@ import (
 )
 
 func TestCommandBecomesOneRefundAndOneOutcome(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		script string
 		want   []schemas.Kind

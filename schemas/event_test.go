@@ -131,8 +131,8 @@ func TestReasons(t *testing.T) {
 	for _, k := range Kinds {
 		seen += len(ReasonsOf(k))
 	}
-	if seen != 29 {
-		t.Errorf("got %d reasons over all kinds, want 29", seen)
+	if seen != 28 {
+		t.Errorf("got %d reasons over all kinds, want 28", seen)
 	}
 	list := ReasonsOf(KindDeferred)
 	list[0] = "changed"

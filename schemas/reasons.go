@@ -80,7 +80,6 @@ const (
 	ReasonRetriesExhausted Reason = "retries_exhausted"
 	ReasonContradiction    Reason = "contradiction"
 	ReasonPartial          Reason = "partial"
-	ReasonCrashLoop        Reason = "crash_loop"
 	ReasonVelocityStop     Reason = "velocity_stop"
 )
 
@@ -113,7 +112,7 @@ var reasons = map[Kind][]Reason{
 	KindDeferred: {ReasonInsufficientBalance, ReasonDayEnd, ReasonProviderBusy},
 	KindRejected: {ReasonMalformed, ReasonInvalid, ReasonTooOld, ReasonRequestIDConflict, ReasonUnsupported},
 	KindParked: {ReasonOutcomeUnknown, ReasonOutcomeOverdue, ReasonRetriesExhausted, ReasonContradiction,
-		ReasonPartial, ReasonCrashLoop, ReasonVelocityStop},
+		ReasonPartial, ReasonVelocityStop},
 	KindStopped: {ReasonVelocityStop},
 	KindStarted: {ReasonVelocityStop},
 }
