@@ -18,6 +18,9 @@ type calls struct{ *delivery }
 
 // Admit is part of refund.Provider. What was claimed just before the worker pauses asks nothing any more.
 func (c *calls) Admit(calls int, until time.Time) error {
+	if err := c.mayCall(); err != nil { // before it costs a permit
+		return err
+	}
 	// Half of the time that is left at most: the intent has to be stored in the other half.
 	ctx, cancel := context.WithTimeout(c.ctx, time.Until(until)/2)
 	defer cancel()

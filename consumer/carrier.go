@@ -79,7 +79,9 @@ func (c *carrier) isAnother(id string) (bool, error) {
 }
 
 // Wake is part of refund.Carrier.
-func (c *carrier) Wake() error { return noAnswer(c.sender.hurry(c.ctx, c.in.Name, c.requestID)) }
+func (c *carrier) Wake() error {
+	return noAnswer(c.sender.hurry(c.ctx, c.in.Name, c.requestID, c.serverTime(time.Now())))
+}
 
 // Bury is part of refund.Carrier.
 func (c *carrier) Bury(reason schemas.Reason, detail string) error {

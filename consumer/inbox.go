@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -220,5 +221,5 @@ func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.Kno
 
 // Hurry is part of providers.Inbox.
 func (i *Inbox) Hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID) error {
-	return i.sender.hurry(ctx, p, id)
+	return i.sender.hurry(ctx, p, id, shifted(time.Now(), i.store.Gate().Apart()))
 }

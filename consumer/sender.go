@@ -79,19 +79,19 @@ func isRefusal(err error) bool {
 	return errors.As(err, &said)
 }
 
-// hurry has the schedule of a refund fire now. Where there is none, the refund is in hand or ended.
-func (s *sender) hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID) error {
+// hurry has the schedule of a refund fire now, by the server's clock. Where there is none, the refund is in hand or ended.
+func (s *sender) hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID, now time.Time) error {
 	subject := s.subjects.Later(p, id)
 	raw, err := s.schedule(ctx, subject)
 	if err != nil || raw == nil {
 		return err
 	}
-	if due := dueAt(raw.Header); due.After(time.Now()) && time.Until(due) < soonEnough {
+	if due := dueAt(raw.Header); due.After(now) && due.Sub(now) < soonEnough {
 		return nil
 	}
 	round, _ := strconv.Atoi(raw.Header.Get(schemas.HeaderRound))
 	since, _ := time.Parse(time.RFC3339Nano, raw.Header.Get(schemas.HeaderSince))
-	msg := schedule(scheduled{subject: subject, round: round, target: s.subjects.Retry(p), at: time.Now(),
+	msg := schedule(scheduled{subject: subject, round: round, target: s.subjects.Retry(p), at: now,
 		id: fmt.Sprintf("%s:hurry:%d", id, raw.Sequence), copied: copied{body: raw.Data, header: raw.Header, since: since}})
 	_, err = s.publishAfter(ctx, msg, raw.Sequence)
 	if errors.Is(err, errOvertaken) { // it fired, or was replaced by a worker that has just looked

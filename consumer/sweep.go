@@ -144,7 +144,7 @@ func (s *sweep) isScheduled(ctx context.Context, o idempotency.Open) (bool, erro
 	if due := dueAt(m.Header); !due.IsZero() && time.Now().Add(s.store.Gate().Apart()).Sub(due) < settling {
 		return true, nil
 	}
-	if err := s.sender.hurry(ctx, o.Provider, o.RequestID); err != nil {
+	if err := s.sender.hurry(ctx, o.Provider, o.RequestID, time.Now().Add(s.store.Gate().Apart())); err != nil {
 		return false, err
 	}
 	s.obs.restored(ctx, o.Provider, "overdue")
