@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/consumer/stream"
+	"refundworker/idempotency/ledger"
 	"refundworker/providers"
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
@@ -62,19 +65,20 @@ func (s *stuck) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.Publ
 // resume journals a person's word that nothing moved.
 func (f *fixture) resume(id string) {
 	f.t.Helper()
-	e := f.lastEvent(id).After(schemas.KindResumed, time.Now())
-	e.N, e.By = 1, &schemas.Operator{Operator: "op", Note: "try again"}
-	body, err := e.Encode()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	msg := &nats.Msg{Subject: f.subjects.Event(e.Kind, e.Provider), Data: body, Header: nats.Header{}}
-	for name, value := range e.Headers() {
-		msg.Header.Set(name, value)
-	}
-	if _, err := f.js.PublishMsg(context.Background(), msg); err != nil {
-		f.t.Fatal(err)
-	}
+	journal := stream.NewJournal(f.js, f.subjects)
+	f.eventually("the word is journalled", func() error {
+		head, err := journal.Head(context.Background(), schemas.RequestID(id))
+		if err != nil {
+			return err
+		}
+		e := head.Event.After(schemas.KindResumed, time.Now())
+		e.N, e.By = 1, &schemas.Operator{Operator: "op", Note: "try again"}
+		stored, err := journal.Append(context.Background(), ledger.Entry{Event: e, ID: e.ID(), Owner: "op"}, head.Seq)
+		if err == nil && stored.Stale {
+			err = errors.New("somebody was first")
+		}
+		return err
+	})
 }
 
 // A provider's no about a parked refund is on its way into the journal while a person has the refund tried again. Either
@@ -110,4 +114,37 @@ func TestFailureOfAParkedRefundThatIsTriedAgain(t *testing.T) {
 		}
 		f.quiet()
 	}, func(c *consumer.Config) { c.Instances[0].Timeout = 20 * time.Second })
+}
+
+// A person lets a refund go on right after it was parked, before its worker has stored the schedule that carries it: it is
+// tried again at once, and not a week later.
+func TestResumedBeforeItsScheduleIsStored(t *testing.T) {
+	t.Parallel()
+	neither := &providers.Capabilities{Asynchronous: true}
+	inFakeTime(t, scripted.Config{Outcomes: []string{"unknown_lost", "succeeded"}, Capabilities: neither}, func(f *fixture) {
+		f.wrap = func(js jetstream.JetStream) jetstream.JetStream {
+			return &hasty{JetStream: js, resume: func() { f.resume("one") }}
+		}
+		f.start()
+		f.publish(command("one", ""))
+		time.Sleep(time.Hour)
+		want := []schemas.Kind{"dispatched", "parked", "resumed", "dispatched", "succeeded"}
+		if got := f.kindsOf("one"); !slices.Equal(got, want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+	})
+}
+
+// hasty is a person who answers as soon as a refund is parked.
+type hasty struct {
+	jetstream.JetStream
+	resume func()
+}
+
+func (h *hasty) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := h.JetStream.PublishMsg(ctx, m, o...)
+	if err == nil && isEntry(m, schemas.KindParked) && m.Subject == (schemas.Subjects{}).Journal("one") {
+		h.resume()
+	}
+	return ack, err
 }

@@ -92,6 +92,9 @@ func (r disposal) dispose(e Ending) Ending {
 			ending, _ := r.finish(*instead)
 			return ending
 		}
+		if err == nil && d.Kind == schemas.KindParked {
+			r.wakeResumed()
+		}
 		if err == nil {
 			err = r.Carrier.Ack()
 		}
@@ -107,6 +110,14 @@ func (r disposal) dispose(e Ending) Ending {
 		e.Became, e.Trouble = back.Became, back.Trouble
 	}
 	return e
+}
+
+// wakeResumed has the schedule of a refund that was just parked fire at once where a person has let it go on already: what
+// they woke was the schedule before. A look too many costs nothing.
+func (r disposal) wakeResumed() {
+	if head, err := r.Log.Head(r.Command.RequestID); err != nil || head.Owner != r.claim.Token {
+		_ = r.Carrier.Wake()
+	}
 }
 
 // giveBack has the message come again. When even that fails, it comes again by itself.
