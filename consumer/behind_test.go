@@ -13,7 +13,7 @@ import (
 )
 
 // Redis is emptied and not built again for as long as it takes. What was made stays made, whoever asks for it again; what is
-// bound by nothing is made meanwhile; what its payment bounds waits for the projection, in a message of its own.
+// bound by nothing is made meanwhile; what names the captured amount of its payment waits, in a message of its own.
 func TestWorkGoesOnWithoutTheProjection(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{})
@@ -22,12 +22,7 @@ func TestWorkGoesOnWithoutTheProjection(t *testing.T) {
 	f.publish(before)
 	f.eventually("the first is made", func() error { return f.was("before", schemas.KindSucceeded) })
 
-	pipe := f.rdb.TxPipeline()
-	pipe.FlushAll(context.Background())
-	pipe.Set(context.Background(), projectorLease, "somebody who does nothing", 0)
-	if _, err := pipe.Exec(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	f.empty()
 	emptied := time.Now()
 	bound := command("bound", "")
 	bound.Payment.Amount = &bound.Amount
@@ -57,13 +52,66 @@ func TestWorkGoesOnWithoutTheProjection(t *testing.T) {
 		t.Errorf("without its payment's verdict, %v is journalled", kinds)
 	}
 
-	if err := f.rdb.Del(context.Background(), projectorLease).Err(); err != nil {
-		t.Fatal(err)
-	}
+	f.rebuild()
 	f.eventually("the bound one is made", func() error { return f.was("bound", schemas.KindSucceeded) })
 	f.quiet()
 	if n := len(f.provider.Movements()); n != 22 {
 		t.Errorf("%d movements of money, want 22", n)
+	}
+}
+
+// Some refund has named what was captured of its payment before Redis is emptied. It may bind any other one of the instance,
+// which waits: nobody knows.
+func TestWhatMayBeBoundWaitsForTheProjection(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, scripted.Config{})
+	r := f.start()
+	f.publish(of("p", "first", 100, 60))
+	f.eventually("the first is made", func() error { return f.was("first", schemas.KindSucceeded) })
+	f.eventually("the worker has seen that", func() error {
+		if look, err := r.store.LookVelocity(context.Background(), provider); err != nil || !look.Bound {
+			return fmt.Errorf("bound: %t, %v", look.Bound, err)
+		}
+		return nil
+	})
+	<-time.After(2 * time.Second) // it looks twice a second
+
+	f.empty()
+	f.eventually("the worker notices", func() error {
+		if reasons := r.worker.Readiness(); !slices.Contains(reasons, string(idempotency.ProjectionMissing)) {
+			return fmt.Errorf("not ready: %v", reasons)
+		}
+		return nil
+	})
+	f.publish(of("p", "second", 0, 60))
+	<-time.After(2 * time.Second) // it would have been made by then
+	if kinds := f.kindsOf("second"); len(kinds) > 0 {
+		t.Errorf("without its payment's verdict, %v is journalled", kinds)
+	}
+	f.rebuild()
+	f.quiet()
+	f.outcome("second", schemas.KindFailed, schemas.ReasonExceedsRemaining)
+	if got := f.moved("p"); got != 60 {
+		t.Errorf("%d went back of 100, want 60", got)
+	}
+}
+
+// empty has Redis forget everything, and nobody build it again.
+func (f *fixture) empty() {
+	f.t.Helper()
+	pipe := f.rdb.TxPipeline()
+	pipe.FlushAll(context.Background())
+	pipe.Set(context.Background(), projectorLease, "somebody who does nothing", 0)
+	if _, err := pipe.Exec(context.Background()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// rebuild lets it be built again.
+func (f *fixture) rebuild() {
+	f.t.Helper()
+	if err := f.rdb.Del(context.Background(), projectorLease).Err(); err != nil {
+		f.t.Fatal(err)
 	}
 }
 

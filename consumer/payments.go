@@ -16,9 +16,9 @@ import (
 // payments is what the journal's order makes of the refunds of a payment, as the projection has it.
 type payments struct{ *delivery }
 
-// Look is part of refund.Payments. While the projection cannot be relied on, a refund waits that is bound by what its command,
-// its provider or the settings say. One that only another refund of the payment may bind goes on: what is not known bounds
-// nothing.
+// Look is part of refund.Payments. While the projection cannot be relied on, every refund waits that something may bound: its
+// command, its provider, the settings, or another refund of its payment. Where no refund of the instance has ever named what was
+// captured, nothing does, and it goes on.
 func (p *payments) Look(a ledger.Asked) (refund.Room, error) {
 	look, err := p.store.LookPayment(p.ctx, p.in.Name, p.command.Payment.Reference)
 	if errors.Is(err, idempotency.ErrNotReady) && a.Captured == nil && !p.judgesAll() {

@@ -128,7 +128,7 @@ func (p *processor) rules() refund.Rules {
 
 // judgesAll reports whether each of the instance's refunds needs its payment's verdict.
 func (p *processor) judgesAll() bool {
-	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0
+	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0 || p.lastVelocity().Bound
 }
 
 // decideMeeting settles deliveries whose bytes are in hand; it reports true when work goes on.

@@ -139,8 +139,8 @@ func (w *Worker) tellPauses(ctx context.Context) {
 		case now == idempotency.Ready:
 			w.log.Info("ready: commands are worked on", "after", string(told))
 		case w.store.Gate().Closed() == idempotency.Ready:
-			w.log.Warn("the projection cannot be relied on: commands are worked on from the journal, and those whose payment bounds "+
-				"them wait", "reason", string(now))
+			w.log.Warn("the projection cannot be relied on: work goes on from the journal, and refunds that something bounds wait",
+				"reason", string(now))
 		default:
 			w.log.Warn("paused: no command is worked on", "reason", string(now), "error", said)
 		}

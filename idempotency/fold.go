@@ -75,7 +75,7 @@ func (s *Store) fold(ctx context.Context, left []position, entries []ledger.Entr
 		if !tells(e) {
 			continue
 		}
-		if isPaced(e) {
+		if isPaced(e) || binds(e) {
 			b.add(aProvider, e)
 		}
 		if e.Event.RequestID == "" {
@@ -99,6 +99,11 @@ func (s *Store) fold(ctx context.Context, left []position, entries []ledger.Entr
 
 // tells reports whether an entry says anything that is kept here.
 func tells(e ledger.Entry) bool { return !e.Foreign && e.Event.Kind != schemas.KindRejected }
+
+// binds reports whether an intent says what was captured of its payment.
+func binds(e ledger.Entry) bool {
+	return e.Event.Kind == schemas.KindDispatched && ledger.Touches(e) && e.Event.Payment.Amount != nil
+}
 
 // isPaced reports whether an event may change its provider's velocity.
 func isPaced(e ledger.Entry) bool {
@@ -161,6 +166,10 @@ func (b *batch) apply(e ledger.Entry) {
 	refund.record, refund.touched = record, true
 	if !ledger.Touches(e) {
 		return
+	}
+	if binds(e) {
+		provider := b.change(aProvider, e)
+		provider.touched = provider.velocity.Bind(e) || provider.touched
 	}
 	c := b.change(aPayment, e)
 	if payment, touched := c.payment.Apply(e, before, retain, func() bool { return !isPaced(e) || b.admit(e) }); touched {

@@ -23,7 +23,7 @@ func TestFormsBelongToTheLayout(t *testing.T) {
 		Refunded: []ledger.Refunded{{Day: 20_834, Amount: *hkd(30)}, {Day: 20_835, Amount: schemas.Money{Micros: 1, Currency: "USD"}}},
 		Holds:    []ledger.Share{{ID: "ord-1:r1", Amount: *hkd(40), Since: 7}}}
 	velocity := ledger.Velocity{Stop: 2, Since: 40, Passed: &ledger.Window{Currency: "HKD", Length: time.Hour}, Said: 5, Started: 4,
-		Dry: 3, DryPassed: &ledger.Window{Currency: "USD", Length: time.Minute}, Last: 41,
+		Dry: 3, Bound: true, DryPassed: &ledger.Window{Currency: "USD", Length: time.Minute}, Last: 41,
 		Windows: map[ledger.Window]ledger.Parts{{Currency: "HKD", Length: time.Hour}: {{Number: 1, Count: 2, Micros: 3}}}}
 
 	var b strings.Builder

@@ -31,6 +31,7 @@ type modelPayment struct {
 type modelPace struct {
 	stop, gone    int
 	stopped, said bool
+	bound         bool // some refund has named what was captured
 }
 
 func foldModel(entries []ledger.Entry) *modelFold {
@@ -61,6 +62,7 @@ func (f *modelFold) take(e ledger.Entry) {
 	switch kind := e.Event.Kind; {
 	case kind == schemas.KindDispatched:
 		p.grant(e, &f.pace)
+		f.pace.bound = f.pace.bound || e.Event.Payment.Amount != nil
 	case kind == schemas.KindFailed && p.seen.IsZero():
 		return // what failed before anything was tried has touched no payment
 	case kind.Outcome():

@@ -124,7 +124,7 @@ func (m *claimMachine) checkPayment(t *rapid.T, reference string, got stored, wa
 
 func checkPace(t *rapid.T, got ledger.Velocity, want modelPace) {
 	_, gone, _ := got.Windows[ledger.Window{Currency: "HKD", Length: ledger.MaxWindow}].Within(time.Now(), ledger.MaxWindow)
-	found := modelPace{stop: got.Stop, gone: gone, stopped: got.Since != 0, said: got.Said != 0}
+	found := modelPace{stop: got.Stop, gone: gone, stopped: got.Since != 0, said: got.Said != 0, bound: got.Bound}
 	if found != want {
 		t.Fatalf("the provider's pace is %+v, want %+v", found, want)
 	}

@@ -27,6 +27,8 @@ type VelocityLook struct {
 	// Dry counts the intents that passed a bound of a dry run since the journal began; DryPassed is the last such bound.
 	Dry       int
 	DryPassed string
+	// Bound is set once some refund of the provider has named what was captured of its payment.
+	Bound bool
 	// Windows are the windows that are not empty.
 	Windows []WindowLook
 	// At is the journal position as of which this was so.
@@ -65,7 +67,7 @@ func (s *Store) LookVelocity(ctx context.Context, p schemas.ProviderName) (Veloc
 }
 
 func lookOf(v ledger.Velocity, now time.Time) VelocityLook {
-	l := VelocityLook{Stopped: v.Since != 0, Stop: v.Stop, Dry: v.Dry}
+	l := VelocityLook{Stopped: v.Since != 0, Stop: v.Stop, Dry: v.Dry, Bound: v.Bound}
 	if v.Said != 0 {
 		l.Said = time.UnixMilli(v.Said).UTC()
 	}

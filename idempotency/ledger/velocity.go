@@ -25,6 +25,8 @@ type Velocity struct {
 	Dry       int              `json:"d,omitempty"`
 	DryPassed *Window          `json:"b,omitempty"`
 	Windows   map[Window]Parts `json:"w,omitempty"`
+	// Bound is set once some refund has named what was captured of its payment: the provider's refunds may bind one another.
+	Bound bool `json:"c,omitempty"`
 	// Last is the sequence of the last event applied.
 	Last uint64 `json:"q,omitempty"`
 }
@@ -130,6 +132,13 @@ func (v *Velocity) Admit(e Entry) bool {
 	return true
 }
 
+// Bind takes in that a refund names what was captured. It reports whether that is news.
+func (v *Velocity) Bind(e Entry) bool {
+	news := !v.Bound
+	v.Bound, v.Last = true, e.Seq
+	return news
+}
+
 // Hear folds a stop or a start in.
 func (v *Velocity) Hear(e Entry) {
 	v.Last = e.Seq
@@ -144,7 +153,7 @@ func (v *Velocity) Hear(e Entry) {
 			v.Passed = &Window{e.Event.CurrencyCode, window}
 		}
 	case e.Event.Kind == schemas.KindStarted && n == v.Stop && v.Said != 0:
-		*v = Velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry, DryPassed: v.DryPassed, Last: v.Last}
+		*v = Velocity{Stop: n, Started: e.Stored.UnixMilli(), Dry: v.Dry, DryPassed: v.DryPassed, Bound: v.Bound, Last: v.Last}
 	case e.Event.Kind == schemas.KindStarted && n > v.Stop && v.Since == 0: // its stop aged out
 		v.Stop, v.Started = n, e.Stored.UnixMilli()
 	}

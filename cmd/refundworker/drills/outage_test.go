@@ -132,7 +132,7 @@ func (r *outage) begins() {
 // What a worker says when it works on nothing, and when the projection cannot be relied on.
 const (
 	pausedMessage  = "paused: no command is worked on"
-	unreadyMessage = "the projection cannot be relied on: commands are worked on from the journal, and those whose payment bounds them wait"
+	unreadyMessage = "the projection cannot be relied on: work goes on from the journal, and refunds that something bounds wait"
 )
 
 // noticed waits until every worker says, on /readyz and in its log, that it is not ready.
