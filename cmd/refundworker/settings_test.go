@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -98,7 +99,7 @@ func TestSettingsTellEveryProblem(t *testing.T) {
  {"name":"i","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"C","seal":{"mode":"plain","algorithms":["RS256"]}}},
  {"name":"j","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"D","seal":{"mode":"jose","algorithms":["none"]}}},
  {"name":"g","type":"cardfop","cardfop":{"baseURL":"http://127.0.0.1:1","account":"B","seal":{"mode":"plain"}}}],
-"edge":{"listen":"nowhere","tls":{"cert":"x"}},"admin":{"listen":"nowhere"},"log":{"level":"loud"}}`
+"edge":{"listen":"nowhere","tls":{"cert":"x"}},"admin":{"listen":"nowhere"},"log":{"level":"loud"},"events":{"kinds":["succeeded","paid"]}}`
 	_, got := load(t, text, nil, overrides{natsListen: "0.0.0.0:4222"})
 	want := []string{"prefix: is given twice", "prefix: must be subject tokens", "namespace: must be 1 to 64",
 		"accept: must be a duration", "unknown: unknown key", "retain is 1h0m0s",
@@ -121,7 +122,7 @@ func TestSettingsTellEveryProblem(t *testing.T) {
 		"providers[3].scripted: is needed", "providers[4].scripted.latency: must be a duration",
 		"providers[4].scripted.outcomes[0]: ", `provider "UPPER": name must be`, `provider "UPPER": concurrency is 1`,
 		`provider "c" is configured twice`, "edge.listen: must be host:port", "edge.tls.cert: the file",
-		"admin.listen: must be host:port", "log.level: must be one of", "--nats-listen: must be host:port on a loopback"}
+		"admin.listen: must be host:port", "events.kinds[1]: must be a kind of event", "log.level: must be one of", "--nats-listen: must be host:port on a loopback"}
 	for _, w := range want {
 		if !slices.ContainsFunc(got, func(p string) bool { return strings.HasPrefix(p, w) }) {
 			t.Errorf("no problem %q", w)
@@ -296,5 +297,17 @@ func TestClientsReadOnlyTheirPart(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
+	}
+}
+
+// A client of NATS reads the worker's settings file, and passes over all that is the worker's alone.
+func TestSettingsOfTheWorkerAreNoneOfAClients(t *testing.T) {
+	used := func(read func(*settings, *object)) map[string]bool {
+		root := newObject("", []byte("{}"), secrets{}, &problems{})
+		read(&settings{}, root)
+		return root.used
+	}
+	if worker, client := used((*settings).read), used((*settings).readClient); !maps.Equal(worker, client) {
+		t.Errorf("the worker knows %v, and a client %v", worker, client)
 	}
 }

@@ -42,6 +42,7 @@ func (s *settings) read(root *object) {
 	}
 	if o := root.object("events"); o != nil {
 		o.duration("keep", &s.worker.EventsKeep)
+		s.worker.EventKinds = o.kinds("kinds")
 		o.finish()
 	}
 	if o := root.object("guard"); o != nil {
@@ -76,6 +77,23 @@ func (s *settings) read(root *object) {
 	root.finish()
 }
 
+// kinds reads a list of kinds of events.
+func (o *object) kinds(key string) (kinds []schemas.Kind) {
+	var names []string
+	o.texts(key, &names)
+	for i, name := range names {
+		kind := schemas.Kind(name)
+		if !slices.Contains(schemas.Kinds, kind) {
+			o.found.add(o.at(key)+"["+strconv.Itoa(i)+"]", "must be a kind of event, such as succeeded")
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds
+}
+
+// workerSections are the members of the settings that are the worker's alone.
+var workerSections = []string{"namespace", "accept", "retain", "redis", "events", "guard", "providers", "edge", "admin", "log"}
+
 // readClient takes in what a client of NATS needs and passes over the sections that are the worker's alone.
 func (s *settings) readClient(root *object) {
 	s.readPrefix(root)
@@ -84,7 +102,7 @@ func (s *settings) readClient(root *object) {
 		o.used["replicas"] = true
 		o.finish()
 	}
-	for _, key := range []string{"namespace", "accept", "retain", "redis", "providers", "edge", "admin", "log"} {
+	for _, key := range workerSections {
 		root.used[key] = true
 	}
 	root.finish()
