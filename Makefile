@@ -30,7 +30,7 @@ test: needs ## run every test with the race detector, against a real redis-serve
 	$(GO) build -C .tools -o ../bin/gotestsum gotest.tools/gotestsum
 	@failed=0; run=(bin/gotestsum --format pkgname --hide-summary skipped --jsonfile-timing-events bin/test.json); \
 	: > bin/tests.json; \
-	for packages in "-parallel=12 $$($(GO) list ./... | grep -v '/drills$$' | xargs)" $(DRILLS); do \
+	for packages in "-parallel=8 $$($(GO) list ./... | grep -v '/drills$$' | xargs)" $(DRILLS); do \
 	  "$${run[@]}" -- -race -count=1 -timeout $(TEST_TIMEOUT) $$packages || failed=1; \
 	  cat bin/test.json >> bin/tests.json; \
 	done; \

@@ -43,7 +43,7 @@ func TestSameAmountWhileInDoubt(t *testing.T) {
 					}
 					return f.left(0, 1)
 				})
-				time.Sleep(10 * time.Second) // its lease is over
+				time.Sleep(time.Minute) // its lease is over
 				second := of("p", "second", 0, test.units)
 				f.publish(second)
 				if !test.waits {

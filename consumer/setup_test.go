@@ -84,7 +84,7 @@ func (f *fixture) prepare(script scripted.Config, tune ...func(*consumer.Config)
 	if f.provider, err = scripted.New(script); err != nil {
 		f.t.Fatal(err)
 	}
-	f.cfg = consumer.Config{LeaseMargin: 4 * time.Second, Inbox: true, Instances: []consumer.Instance{{Name: provider,
+	f.cfg = consumer.Config{LeaseMargin: 8 * time.Second, Inbox: true, Instances: []consumer.Instance{{Name: provider,
 		Provider: f.provider, Concurrency: 16, Timeout: time.Second,
 		Backoff: consumer.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Multiplier: 2, Jitter: 0.1}}}}
 	for _, set := range tune {
