@@ -53,6 +53,22 @@ func inFakeTime(t *testing.T, script scripted.Config, test func(f *fixture), tun
 	})
 }
 
+// within lets fake time pass until check returns nil, and no more of it than that: each second of it costs work.
+func (f *fixture) within(most time.Duration, check func() error) {
+	f.t.Helper()
+	const step = 5 * time.Second
+	for passed := time.Duration(0); ; passed += step {
+		err := check()
+		if err == nil {
+			return
+		}
+		if passed >= most {
+			f.t.Fatalf("after %s: %v", passed, err)
+		}
+		time.Sleep(step)
+	}
+}
+
 // dialBuffered is an in-memory connection whose writes do not wait to be read: a long pipeline is written before its
 // replies are read.
 func dialBuffered(mini *miniredis.Miniredis) (net.Conn, error) {

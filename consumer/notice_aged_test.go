@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -127,11 +128,13 @@ func TestResumedBeforeItsScheduleIsStored(t *testing.T) {
 		}
 		f.start()
 		f.publish(command("one", ""))
-		time.Sleep(time.Hour)
-		want := []schemas.Kind{"dispatched", "parked", "resumed", "dispatched", "succeeded"}
-		if got := f.kindsOf("one"); !slices.Equal(got, want) {
-			t.Errorf("events %v, want %v", got, want)
-		}
+		f.within(time.Hour, func() error {
+			want := []schemas.Kind{"dispatched", "parked", "resumed", "dispatched", "succeeded"}
+			if got := f.kindsOf("one"); !slices.Equal(got, want) {
+				return fmt.Errorf("events %v, want %v", got, want)
+			}
+			return nil
+		})
 	})
 }
 

@@ -1,6 +1,8 @@
 package idempotency
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -110,7 +112,10 @@ func TestFleetRateIsNeverPassed(t *testing.T) {
 			asking.Go(func() {
 				for time.Since(start) < 500*time.Millisecond {
 					wait, ok, err := stores[i%2].TakeTurns(t.Context(), Turns{"bank", perSecond, 1 + i%2, 50 * time.Millisecond})
-					due := time.Now().Add(wait) // at the earliest before that, never after
+					due := time.Now().Add(wait)                   // at the earliest before that, never after
+					if errors.Is(err, context.DeadlineExceeded) { // a slow machine: no turn is given
+						continue
+					}
 					if err != nil {
 						t.Error(err)
 						return
