@@ -135,12 +135,11 @@ func TestAppendsThroughLeaderChanges(t *testing.T) {
 // that were acknowledged. It returns the chain's length.
 func (f *fixture) checkChain(id string, acknowledged map[string]uint64) int {
 	f.t.Helper()
-	var chain []ledger.Entry
+	chain, before := []ledger.Entry(nil), uint64(0)
 	f.eventually("the chain is read", func() (err error) { // the stream may be without a leader
 		chain, err = f.journal().Chain(f.ctx(), schemas.RequestID(id))
 		return err
 	})
-	var before uint64
 	for i, e := range chain {
 		if e.Previous != before || e.Event.Attempt != i+1 {
 			f.t.Errorf("entry %d is attempt %d behind %d, want %d behind %d", e.Seq, e.Event.Attempt, e.Previous, i+1, before)
