@@ -35,7 +35,7 @@ func (c *calls) mayCall() error {
 	if reason := c.store.Gate().Closed(); reason != idempotency.Ready {
 		return fmt.Errorf("%w: %s", refund.ErrNotAsked, reason)
 	}
-	if !c.sender.connected(c.store.Gate()) {
+	if !c.sender.Connected(c.store.Gate()) {
 		return fmt.Errorf("%w: %s", refund.ErrNotAsked, reasonNATS)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer/refund"
+	"refundworker/consumer/stream"
 	"refundworker/schemas"
 )
 
@@ -23,7 +24,7 @@ type carrier struct {
 // Standing is part of refund.Carrier. A schedule that holds no command carries nothing.
 func (c *carrier) Standing() (*refund.Carried, error) {
 	err := c.untilDone(func() (err error) {
-		c.standing, err = c.sender.schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
+		c.standing, err = c.sender.Schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
 		return err
 	})
 	if err != nil || c.standing == nil {
@@ -39,26 +40,26 @@ func (c *carrier) Standing() (*refund.Carried, error) {
 	}
 	since, _ := time.Parse(time.RFC3339Nano, c.standing.Header.Get(schemas.HeaderSince))
 	return &refund.Carried{Seq: c.standing.Sequence, Command: command, Fingerprint: fingerprint, Arrived: since,
-		Due: c.ownTime(dueAt(c.standing.Header)), BodyHash: sha256.Sum256(c.standing.Data)}, nil
+		Due: c.ownTime(stream.DueAt(c.standing.Header)), BodyHash: sha256.Sum256(c.standing.Data)}, nil
 }
 
 // Schedule is part of refund.Carrier.
 func (c *carrier) Schedule(s refund.Schedule) error {
-	copied := copied{body: c.msg.Data(), header: c.msg.Headers(), since: s.Arrived}
+	copied := stream.Copy{Body: c.msg.Data(), Header: c.msg.Headers(), Since: s.Arrived}
 	if s.KeepCopy {
-		copied.body, copied.header = c.standing.Data, c.standing.Header
+		copied.Body, copied.Header = c.standing.Data, c.standing.Header
 	}
 	id := fmt.Sprintf("%s:later:%s:%d", c.requestID, c.stream, c.seq)
 	if s.Replaces > 0 { // the same delivery may replace several: each is a message of its own
 		id += ":" + strconv.FormatUint(s.Replaces, 10)
 	}
-	msg := schedule(scheduled{subject: c.subjects().Later(c.in.Name, c.requestID), target: c.subjects().Retry(c.in.Name), id: id,
-		round: s.Round, at: c.serverTime(s.At), copied: copied})
+	next := stream.Scheduled{Subject: c.subjects().Later(c.in.Name, c.requestID), Target: c.subjects().Retry(c.in.Name), ID: id,
+		Round: s.Round, At: c.serverTime(s.At), Copy: copied}
 	var stale bool
 	err := c.untilDone(func() error {
 		stale = false
-		_, err := c.sender.publishAfter(c.ctx, msg, s.Replaces)
-		if errors.Is(err, errOvertaken) { // or the answer to an earlier try was lost
+		_, err := c.sender.PublishAfter(c.ctx, next.Message(), s.Replaces)
+		if errors.Is(err, stream.ErrOvertaken) { // or the answer to an earlier try was lost
 			stale, err = c.isAnother(id)
 		}
 		return err
@@ -74,19 +75,19 @@ func (c *carrier) Schedule(s refund.Schedule) error {
 
 // isAnother reports whether the refund's schedule is another one than that of an id.
 func (c *carrier) isAnother(id string) (bool, error) {
-	raw, err := c.sender.schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
+	raw, err := c.sender.Schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
 	return raw == nil || raw.Header.Get(schemas.HeaderMsgID) != id, err
 }
 
 // Wake is part of refund.Carrier.
 func (c *carrier) Wake() error {
-	return noAnswer(c.sender.hurry(c.ctx, c.in.Name, c.requestID, c.serverTime(time.Now())))
+	return noAnswer(c.sender.Hurry(c.ctx, c.in.Name, c.requestID, c.serverTime(time.Now())))
 }
 
 // Bury is part of refund.Carrier.
 func (c *carrier) Bury(reason schemas.Reason, detail string) error {
-	return c.bury(letter{provider: c.in.Name, subject: c.msg.Subject(), body: c.msg.Data(), header: c.msg.Headers(), stream: c.stream,
-		seq: c.seq, reason: reason, detail: detail, at: time.Now()})
+	return c.bury(stream.Letter{Provider: c.in.Name, Subject: c.msg.Subject(), Body: c.msg.Data(), Header: c.msg.Headers(), Stream: c.stream,
+		Seq: c.seq, Reason: reason, Detail: detail, At: time.Now()})
 }
 
 // BuryStanding is part of refund.Carrier.
@@ -95,17 +96,17 @@ func (c *carrier) BuryStanding(s refund.Carried, reason schemas.Reason, detail s
 	if raw == nil || raw.Sequence != s.Seq {
 		return refund.ErrStale
 	}
-	return c.bury(letter{provider: c.in.Name, subject: raw.Subject, body: raw.Data, header: raw.Header, stream: schemas.StreamRetries,
-		seq: raw.Sequence, reason: reason, detail: detail, at: time.Now()})
+	return c.bury(stream.Letter{Provider: c.in.Name, Subject: raw.Subject, Body: raw.Data, Header: raw.Header, Stream: schemas.StreamRetries,
+		Seq: raw.Sequence, Reason: reason, Detail: detail, At: time.Now()})
 }
 
-func (c *carrier) bury(l letter) error {
+func (c *carrier) bury(l stream.Letter) error {
 	err := c.untilDone(func() error {
-		_, err := c.sender.publish(c.ctx, deadLetter(c.subjects(), l))
+		_, err := c.sender.Publish(c.ctx, l.Message(c.subjects()))
 		return err
 	})
 	if err == nil {
-		c.obs.buried(c.ctx, c.in.Name, l.reason)
+		c.obs.buried(c.ctx, c.in.Name, l.Reason)
 	}
 	return noAnswer(err)
 }
@@ -122,20 +123,13 @@ func (c *carrier) Term(reason schemas.Reason) error {
 }
 
 // serverTime is a time by the clock of the server that fires schedules, ownTime the opposite. The zero time stays.
-func (d *delivery) serverTime(t time.Time) time.Time { return shifted(t, d.store.Gate().Apart()) }
-
-func (d *delivery) ownTime(t time.Time) time.Time { return shifted(t, -d.store.Gate().Apart()) }
-
-// shifted moves a time by what two clocks are apart. Less than a second is within the rounding of schedules, and may be the
-// time that the answer took.
-func shifted(t time.Time, apart time.Duration) time.Time {
-	if t.IsZero() || apart.Abs() < time.Second {
-		return t
-	}
-	return t.Add(apart)
+func (d *delivery) serverTime(t time.Time) time.Time {
+	return stream.Shifted(t, d.store.Gate().Apart())
 }
 
-func (d *delivery) subjects() schemas.Subjects { return d.sender.subjects }
+func (d *delivery) ownTime(t time.Time) time.Time { return stream.Shifted(t, -d.store.Gate().Apart()) }
+
+func (d *delivery) subjects() schemas.Subjects { return d.sender.Subjects() }
 
 // reportCarrier is a notice in hand: what it waits for, it waits for in a schedule of its own.
 type reportCarrier struct {
@@ -146,11 +140,11 @@ type reportCarrier struct {
 // Schedule is part of refund.Carrier.
 func (c *reportCarrier) Schedule(s refund.Schedule) error {
 	id := c.notice.MsgID(c.msg.Data())
-	msg := schedule(scheduled{subject: c.subjects().LaterNotice(c.in.Name, id), target: c.subjects().RetryNotices(c.in.Name),
-		id: fmt.Sprintf("%s:later:%s:%d", id, c.stream, c.seq), at: c.serverTime(s.At),
-		copied: copied{body: c.msg.Data(), header: c.msg.Headers(), since: s.Arrived}})
+	next := stream.Scheduled{Subject: c.subjects().LaterNotice(c.in.Name, id), Target: c.subjects().RetryNotices(c.in.Name),
+		ID: fmt.Sprintf("%s:later:%s:%d", id, c.stream, c.seq), At: c.serverTime(s.At),
+		Copy: stream.Copy{Body: c.msg.Data(), Header: c.msg.Headers(), Since: s.Arrived}}
 	err := c.untilDone(func() error {
-		_, err := c.sender.publish(c.ctx, msg)
+		_, err := c.sender.Publish(c.ctx, next.Message())
 		return err
 	})
 	return noAnswer(err)

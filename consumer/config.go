@@ -92,8 +92,6 @@ type Backoff struct {
 }
 
 const (
-	// duplicateWindow is how long the server knows a message id.
-	duplicateWindow = 10 * time.Minute
 	// longestTimeout bounds one call: what is in doubt waits for at least as long.
 	longestTimeout = 4 * time.Minute
 	// publishTimeout bounds one try to publish.

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/providers/scripted"
@@ -262,7 +263,7 @@ func TestInboxBucketIsVerified(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var wrong *consumer.TopologyError
+		var wrong *stream.TopologyError
 		if err := w.Setup(t.Context()); !errors.As(err, &wrong) || len(wrong.Differences) != 1 || wrong.Differences[0].Setting != setting {
 			t.Errorf("%s: set up with %v, want it refused", setting, err)
 		}

@@ -132,8 +132,8 @@ func (l *lane) ready(ctx context.Context) bool {
 }
 
 func (l *lane) connect(ctx context.Context) jetstream.Consumer {
-	want := l.worker.topology.consumerConfig(l.processor.in, l.durable, l.subject)
-	consumer, err := l.worker.topology.consumer(ctx, l.stream, want)
+	want := l.worker.cfg.consumerConfig(l.processor.in, l.durable, l.subject)
+	consumer, err := l.worker.durable(ctx, l.stream, want)
 	if err != nil {
 		l.setTrouble(reasonConsumer)
 		l.worker.log.Warn("durable consumer not available", "consumer", l.durable, "error", err.Error())

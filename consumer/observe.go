@@ -13,12 +13,12 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"refundworker/consumer/brakes"
 	"refundworker/consumer/refund"
+	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/schemas"
@@ -115,8 +115,6 @@ type observer struct {
 	inflight                                                     metric.Int64UpDownCounter
 	processing, settling, guardWait                              metric.Float64Histogram
 }
-
-var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 
 func newObserver(t Telemetry, store *idempotency.Store, readiness func() []string) *observer {
 	meter := t.Meters.Meter(telemetryScope)
@@ -246,13 +244,13 @@ func (o *observer) begin(d *delivery) func(refund.Ending) {
 
 // receive opens a delivery's span and keeps the trace that its events carry on.
 func (o *observer) receive(name string, d *delivery, provider attribute.KeyValue) trace.Span {
-	ctx := propagator.Extract(d.ctx, headers(d.msg.Headers()))
+	ctx := stream.Extract(d.ctx, d.msg.Headers())
 	ctx, span := o.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithLinks(trace.LinkFromContext(ctx)),
 		trace.WithAttributes(provider, attribute.String(attrSystem, "nats"),
 			attribute.String(attrDestination, d.msg.Subject())))
 	d.trace = nats.Header{}
-	propagator.Inject(ctx, headers(d.trace))
+	stream.Inject(ctx, d.trace)
 	copyTrace(d.trace, onlyWhereAbsent(d.trace, d.msg.Headers()))
 	d.ctx = ctx
 	return span
@@ -339,19 +337,6 @@ func (o *observer) waited(ctx context.Context, in schemas.ProviderName, began ti
 func (o *observer) buried(ctx context.Context, in schemas.ProviderName, reason schemas.Reason) {
 	o.dead.Add(ctx, 1, metric.WithAttributes(attribute.String(attrProvider, string(in)),
 		attribute.String(attrReason, string(reason))))
-}
-
-// headers reads and writes trace context in message headers, whose names keep their case.
-type headers nats.Header
-
-func (h headers) Get(key string) string { return nats.Header(h).Get(key) }
-func (h headers) Set(key, value string) { nats.Header(h).Set(key, value) }
-func (h headers) Keys() []string {
-	keys := make([]string, 0, len(h))
-	for key := range h {
-		keys = append(keys, key)
-	}
-	return keys
 }
 
 var traceHeaders = []string{schemas.HeaderTraceParent, schemas.HeaderTraceState, schemas.HeaderBaggage}

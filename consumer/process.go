@@ -29,7 +29,7 @@ type processor struct {
 	caps    providers.Capabilities
 	store   *idempotency.Store
 	journal *stream.Journal
-	sender  *sender
+	sender  *stream.Sender
 	obs     *observer
 	inHand  *inHand
 	// brakes say when the provider may be called.

@@ -42,7 +42,7 @@ const relayEvery = 250 * time.Millisecond
 
 // relayTerm publishes until another worker leads.
 func (w *Worker) relayTerm(ctx context.Context) error {
-	relay := stream.NewRelay(w.js, w.sender.subjects, w.cfg.EventKinds...)
+	relay := stream.NewRelay(w.js, w.sender.Subjects(), w.cfg.EventKinds...)
 	from, err := relay.Position(ctx)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ const (
 type sweep struct {
 	store   *idempotency.Store
 	journal *stream.Journal
-	sender  *sender
+	sender  *stream.Sender
 	obs     *observer
 	log     *slog.Logger
 	// commands and retries are the queues that carry refunds.
@@ -137,19 +137,19 @@ func (s *sweep) hasMessage(ctx context.Context, o idempotency.Open, carried map[
 
 // isScheduled reports whether a schedule carries the refund. One that is overdue fires now.
 func (s *sweep) isScheduled(ctx context.Context, o idempotency.Open) (bool, error) {
-	m, err := s.retries.Last(ctx, s.sender.subjects.Later(o.Provider, o.RequestID))
+	m, err := s.retries.Last(ctx, s.sender.Subjects().Later(o.Provider, o.RequestID))
 	if m == nil || err != nil {
 		return false, err
 	}
-	if due := dueAt(m.Header); !due.IsZero() && time.Now().Add(s.store.Gate().Apart()).Sub(due) < settling {
+	if due := stream.DueAt(m.Header); !due.IsZero() && time.Now().Add(s.store.Gate().Apart()).Sub(due) < settling {
 		return true, nil
 	}
-	if err := s.sender.hurry(ctx, o.Provider, o.RequestID, time.Now().Add(s.store.Gate().Apart())); err != nil {
+	if err := s.sender.Hurry(ctx, o.Provider, o.RequestID, time.Now().Add(s.store.Gate().Apart())); err != nil {
 		return false, err
 	}
 	s.obs.restored(ctx, o.Provider, "overdue")
 	s.log.WarnContext(ctx, "a refund's schedule did not fire when it was due: it fires now", "requestId", string(o.RequestID),
-		"provider", string(o.Provider), "due", dueAt(m.Header).String())
+		"provider", string(o.Provider), "due", stream.DueAt(m.Header).String())
 	return true, nil
 }
 
@@ -194,7 +194,7 @@ func (s *sweep) carried(ctx context.Context, p schemas.ProviderName) (*carriedSe
 	for _, queue := range []struct {
 		of      *stream.Queue
 		subject string
-	}{{s.retries, s.sender.subjects.Retry(p)}, {s.commands, s.sender.subjects.Command(p)}} {
+	}{{s.retries, s.sender.Subjects().Retry(p)}, {s.commands, s.sender.Subjects().Command(p)}} {
 		all, err := queue.of.Each(ctx, queue.subject, sweepQueue, take)
 		if err != nil || !all {
 			return set, err
@@ -221,11 +221,11 @@ func (s *sweep) restore(ctx context.Context, o idempotency.Open) (bool, error) {
 		s.uncarried[o.Provider]++
 		return false, nil
 	}
-	subjects := s.sender.subjects
-	msg := schedule(scheduled{subject: subjects.Later(o.Provider, o.RequestID), target: subjects.Retry(o.Provider),
-		id: fmt.Sprintf("%s:restored:%d", o.RequestID, refund.Head), at: time.Now().Add(s.store.Gate().Apart()),
-		copied: copied{body: refund.Command, header: stream.TraceHeader(chain[0]), since: refund.First.OccurredAt}})
-	if _, err := s.sender.publishAfter(ctx, msg, 0); errors.Is(err, errOvertaken) {
+	subjects := s.sender.Subjects()
+	next := stream.Scheduled{Subject: subjects.Later(o.Provider, o.RequestID), Target: subjects.Retry(o.Provider),
+		ID: fmt.Sprintf("%s:restored:%d", o.RequestID, refund.Head), At: time.Now().Add(s.store.Gate().Apart()),
+		Copy: stream.Copy{Body: refund.Command, Header: stream.TraceHeader(chain[0]), Since: refund.First.OccurredAt}}
+	if _, err := s.sender.PublishAfter(ctx, next.Message(), 0); errors.Is(err, stream.ErrOvertaken) {
 		return true, nil // one stands there by now
 	} else if err != nil {
 		return false, err

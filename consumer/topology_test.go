@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
@@ -193,7 +194,7 @@ func (f *fixture) create(settings ...off) {
 func (f *fixture) refused(t *testing.T, settings ...off) {
 	t.Helper()
 	for name, err := range map[string]error{"Setup": f.setup(f.cfg), "Verify": consumer.Verify(context.Background(), f.js, f.cfg)} {
-		var refused *consumer.TopologyError
+		var refused *stream.TopologyError
 		if !errors.As(err, &refused) {
 			t.Errorf("%s: %v, want a TopologyError", name, err)
 			continue
@@ -202,7 +203,7 @@ func (f *fixture) refused(t *testing.T, settings ...off) {
 			t.Errorf("%s names %d differences, want %d: %v", name, len(refused.Differences), len(settings), err)
 		}
 		for _, o := range settings {
-			i := slices.IndexFunc(refused.Differences, func(d consumer.Difference) bool {
+			i := slices.IndexFunc(refused.Differences, func(d stream.Difference) bool {
 				return d.Where == "stream "+o.stream && d.Setting == o.setting
 			})
 			if i < 0 {

@@ -91,7 +91,7 @@ func (p *processor) readVelocity(ctx context.Context) {
 
 // sayStopped journals the stop. What fails is tried again with the next look.
 func (p *processor) sayStopped(ctx context.Context, look idempotency.VelocityLook) {
-	if p.store.Gate().Closed() != idempotency.Ready || !p.sender.connected(p.store.Gate()) { // the journal is not to be relied on now
+	if p.store.Gate().Closed() != idempotency.Ready || !p.sender.Connected(p.store.Gate()) { // the journal is not to be relied on now
 		return
 	}
 	n := look.Stop

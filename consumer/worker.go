@@ -20,16 +20,15 @@ import (
 
 // Worker serves the configured provider instances from one process.
 type Worker struct {
-	cfg      Config
-	js       jetstream.JetStream
-	store    *idempotency.Store
-	journal  *stream.Journal
-	sender   *sender
-	topology *topology
-	obs      *observer
-	log      *slog.Logger
-	fatal    chan error
-	lanes    []*lane
+	cfg     Config
+	js      jetstream.JetStream
+	store   *idempotency.Store
+	journal *stream.Journal
+	sender  *stream.Sender
+	obs     *observer
+	log     *slog.Logger
+	fatal   chan error
+	lanes   []*lane
 	// processors are one for each instance.
 	processors []*processor
 	projector  *idempotency.Projector
@@ -45,9 +44,8 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	t = t.withDefaults()
 	subjects := schemas.Subjects{Prefix: cfg.Prefix}
 	w := &Worker{cfg: cfg, js: js, store: store, log: t.Log, fatal: make(chan error, 1),
-		journal:  stream.NewJournal(js, subjects),
-		sender:   &sender{js: js, subjects: subjects},
-		topology: &topology{js: js, cfg: cfg, subjects: subjects},
+		journal: stream.NewJournal(js, subjects),
+		sender:  stream.NewSender(js, subjects),
 	}
 	w.obs = newObserver(t, store, w.Readiness)
 	w.projector = store.NewProjector(w.journal, t.Log)
@@ -87,9 +85,13 @@ func newBrakes(p *processor, log *slog.Logger) *brakes.Brakes {
 		Rates: brakes.Rates{PerSecond: in.PerSecond, FleetPerSecond: in.FleetPerSecond, Book: book, Prepares: p.caps.Prepares}})
 }
 
-// Setup creates missing streams and verifies the others. It returns a *TopologyError that names every
+// Inbox takes in what providers report by HTTP; Config.Inbox must be set. It answers once the worker is set up and ready, and
+// with errors before.
+func (w *Worker) Inbox() *stream.Inbox { return stream.NewInbox(w.sender, w.journal, w.store.Gate()) }
+
+// Setup creates missing streams and verifies the others. It returns a *stream.TopologyError that names every
 // difference that matters.
-func (w *Worker) Setup(ctx context.Context) error { return w.topology.ensure(ctx) }
+func (w *Worker) Setup(ctx context.Context) error { return w.cfg.topology().Ensure(ctx, w.js) }
 
 // Run serves until ctx ends, then drains: it stops pulling, finishes what is in hand and gives the rest back. It
 // returns an error only when going on would be unsafe, such as an event stream that lost events.
@@ -161,8 +163,8 @@ const streamsEvery = 2 * time.Second
 func (w *Worker) watchStreams(ctx context.Context) {
 	told := ""
 	for ctx.Err() == nil {
-		var wrong *TopologyError
-		err := w.topology.stillRight(ctx)
+		var wrong *stream.TopologyError
+		err := w.cfg.topology().StillRight(ctx, w.js)
 		switch {
 		case errors.As(err, &wrong):
 			w.store.Gate().TrustStreams(false)
@@ -199,7 +201,7 @@ func (w *Worker) Readiness() []string {
 	case slices.ContainsFunc(w.processors, func(p *processor) bool { return p.velocity.Load() == nil }):
 		reasons = append(reasons, string(idempotency.Starting))
 	}
-	if !w.sender.isReachable() {
+	if !w.sender.IsReachable() {
 		reasons = append(reasons, reasonNATS)
 	}
 	for _, l := range w.lanes {

@@ -13,7 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric/noop"
 
-	"refundworker/consumer"
+	"refundworker/consumer/stream"
 	"refundworker/providers"
 	"refundworker/providers/bbmsl"
 	"refundworker/providers/craftgate"
@@ -195,7 +195,7 @@ func TestReadmeEdgePaths(t *testing.T) {
 // edgeMethodAllowed is what an edge says that a path may be called with; empty where nothing is served.
 func edgeMethodAllowed(t *testing.T, s *settings, path string) string {
 	t.Helper()
-	handler, err := edgeHandler(s.reports, &consumer.Inbox{}, &telemetry{log: slog.New(slog.DiscardHandler), meters: noop.NewMeterProvider()})
+	handler, err := edgeHandler(s.reports, &stream.Inbox{}, &telemetry{log: slog.New(slog.DiscardHandler), meters: noop.NewMeterProvider()})
 	if err != nil {
 		t.Fatal(err)
 	}

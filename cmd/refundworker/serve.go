@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/consumer/stream"
 )
 
 // Reasons of /readyz that the program itself gives.
@@ -148,7 +149,7 @@ func withServers(ctx context.Context, s *settings, err error) error {
 	if dialErr != nil {
 		return err
 	}
-	var topology *consumer.TopologyError
+	var topology *stream.TopologyError
 	if errors.As(consumer.Verify(ctx, js, s.worker), &topology) {
 		list.servers = topology
 	}

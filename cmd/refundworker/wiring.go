@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"refundworker/consumer"
+	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/providers"
 )
@@ -238,7 +239,7 @@ func (v *service) setUp(ctx context.Context) error {
 // lasting tells problems that waiting does not cure: streams set up otherwise, and requests that the server
 // understood and refused.
 func lasting(err error) bool {
-	var topology *consumer.TopologyError
+	var topology *stream.TopologyError
 	var refused *jetstream.APIError
 	return errors.As(err, &topology) ||
 		errors.As(err, &refused) && (refused.Code == 400 || refused.ErrorCode == replicasNotSupported)

@@ -1,4 +1,5 @@
-// Package stream keeps the journal in JetStream, and publishes what of it is public.
+// Package stream is JetStream as the worker uses it: the journal, what of it is public, the schedules that carry refunds on,
+// dead letters, the inbox of what providers report, and the settings that all of these streams must have.
 //
 // # The journal
 //
@@ -55,7 +56,18 @@
 // The place of the relay is read from REFUND_EVENTS alone: whoever drives it compares the place with the journal's end. A
 // place beyond it means that the journal went backwards, or that somebody who may write to REFUND_EVENTS forged it.
 //
+// # What carries a refund on
+//
+// A Scheduled message stands under a subject of its refund, one for each, and fires on the provider's retries. It is replaced
+// only by whoever names the one that stands. A Letter keeps what was not accepted. Both have ids made of what they replace or
+// keep, so that storing them twice is harmless.
+//
+// # The streams' settings
+//
+// A Topology makes what is missing, and refuses what would forget or repeat something, naming each difference and what mends
+// it. It changes nothing that is there, but for the subjects of providers that are added.
+//
 // # Not here
 //
-// No decisions, no repetitions of appends, no schedules. Streams are described here and made elsewhere.
+// No decisions, and no repetitions of appends.
 package stream

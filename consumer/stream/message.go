@@ -1,10 +1,14 @@
 package stream
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
 
 	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
@@ -113,3 +117,20 @@ func setTrace(header nats.Header, e ledger.Entry) {
 		header.Set(schemas.HeaderBaggage, e.Baggage)
 	}
 }
+
+var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+
+// Inject writes the trace context of ctx into a message's headers, Extract reads it.
+func Inject(ctx context.Context, h nats.Header) { propagator.Inject(ctx, traced(h)) }
+
+// Extract returns ctx with the trace context of a message's headers.
+func Extract(ctx context.Context, h nats.Header) context.Context {
+	return propagator.Extract(ctx, traced(h))
+}
+
+// traced reads and writes trace context in message headers, whose names keep their case.
+type traced nats.Header
+
+func (h traced) Get(key string) string { return nats.Header(h).Get(key) }
+func (h traced) Set(key, value string) { nats.Header(h).Set(key, value) }
+func (h traced) Keys() []string        { return slices.Collect(maps.Keys(h)) }

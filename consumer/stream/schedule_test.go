@@ -1,4 +1,4 @@
-package consumer
+package stream_test
 
 import (
 	"bytes"
@@ -11,7 +11,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"refundworker/consumer/stream"
 	"refundworker/schemas"
+)
+
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// What a dead letter keeps at most, in bytes.
+const (
+	deadBodyMax   = 512 << 10
+	deadHeaderMax = 16 << 10
+	deadDetailMax = 4 << 10
 )
 
 func TestWholeSecondRoundsUp(t *testing.T) {
@@ -28,7 +38,7 @@ func TestWholeSecondRoundsUp(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := wholeSecond(test.at); got != test.want {
+			if got := stream.DueAt(stream.Scheduled{At: test.at}.Message().Header); !got.Equal(test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
@@ -45,11 +55,14 @@ func TestOwnHeaders(t *testing.T) {
 	for name, values := range serverHeaders {
 		header[name] = values
 	}
-	if got := ownHeaders(header); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	letter := stream.Letter{Header: header}.Message(schemas.Subjects{})
+	for name := range letter.Header {
+		if strings.HasPrefix(name, "Refund-Dead-") || name == "Nats-Msg-Id" {
+			delete(letter.Header, name)
+		}
 	}
-	if got := ownHeaders(nil); got == nil || len(got) != 0 {
-		t.Errorf("of none: %#v, want an empty header that can be written to", got)
+	if !reflect.DeepEqual(letter.Header, want) {
+		t.Errorf("got %v, want %v", letter.Header, want)
 	}
 }
 
@@ -58,17 +71,17 @@ func TestSchedule(t *testing.T) {
 	for name, values := range serverHeaders {
 		given[name] = values
 	}
-	s := scheduled{subject: "refunds.later.test.one", target: "refunds.retry.test", id: "one:later:REFUND_COMMANDS:12",
-		copied: copied{body: []byte("{}"), header: given, since: noon}, round: 4, at: noon.Add(1500 * time.Millisecond)}
-	got := schedule(s)
+	s := stream.Scheduled{Subject: "refunds.later.test.one", Target: "refunds.retry.test", ID: "one:later:REFUND_COMMANDS:12",
+		Copy: stream.Copy{Body: []byte("{}"), Header: given, Since: noon}, Round: 4, At: noon.Add(1500 * time.Millisecond)}
+	got := s.Message()
 	want := nats.Header{"Nats-Msg-Id": {"one:later:REFUND_COMMANDS:12"}, "Nats-Schedule": {"@at 2026-11-21T12:00:02Z"},
 		"Nats-Schedule-Target": {"refunds.retry.test"}, "Refund-Round": {"4"}, "Refund-Since": {"2026-11-21T12:00:00Z"},
 		"traceparent": {parent}}
 	if got.Subject != "refunds.later.test.one" || string(got.Data) != "{}" || !reflect.DeepEqual(got.Header, want) {
 		t.Errorf("got %s %v\nwant refunds.later.test.one %v", got.Subject, got.Header, want)
 	}
-	s.round = 0
-	if got := schedule(s); got.Header.Get("Refund-Round") != "" {
+	s.Round = 0
+	if got := s.Message(); got.Header.Get("Refund-Round") != "" {
 		t.Errorf("after progress the round is %q, want none", got.Header.Get("Refund-Round"))
 	}
 	if given.Get("Refund-Round") != "3" {
@@ -109,8 +122,8 @@ func TestDeadLetter(t *testing.T) {
 					want[name] = values
 				}
 			}
-			got := deadLetter(schemas.Subjects{}, letter{provider: "test", subject: "refunds.commands.test", body: test.body, header: test.header,
-				stream: "REFUND_COMMANDS", seq: 12, reason: "invalid", detail: test.detail, at: noon})
+			got := stream.Letter{Provider: "test", Subject: "refunds.commands.test", Body: test.body, Header: test.header,
+				Stream: "REFUND_COMMANDS", Seq: 12, Reason: "invalid", Detail: test.detail, At: noon}.Message(schemas.Subjects{})
 			if got.Subject != "refunds.dead.test" || !bytes.Equal(got.Data, test.kept) {
 				t.Errorf("got %s with %d bytes, want refunds.dead.test with %d", got.Subject, len(got.Data), len(test.kept))
 			}

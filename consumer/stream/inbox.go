@@ -1,4 +1,4 @@
-package consumer
+package stream
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/idempotency/ledger"
 	"refundworker/providers"
@@ -26,9 +25,9 @@ const inboxBucket = "refund-inbox"
 
 // Inbox takes in what providers report by HTTP: it implements providers.Inbox on the worker's streams.
 type Inbox struct {
-	sender  *sender
-	store   *idempotency.Store
-	journal *stream.Journal
+	sender  *Sender
+	journal *Journal
+	gate    *idempotency.Gate
 
 	mu sync.Mutex
 	kv jetstream.KeyValue
@@ -36,9 +35,10 @@ type Inbox struct {
 
 var _ providers.Inbox = (*Inbox)(nil)
 
-// Inbox returns the worker's inbox; Config.Inbox must be set. It answers once the worker is set up and ready, and with
-// errors before.
-func (w *Worker) Inbox() *Inbox { return &Inbox{sender: w.sender, store: w.store, journal: w.journal} }
+// NewInbox returns an inbox. It answers once its streams are set up and the gate is open, and with errors before.
+func NewInbox(s *Sender, j *Journal, g *idempotency.Gate) *Inbox {
+	return &Inbox{sender: s, journal: j, gate: g}
+}
 
 func (i *Inbox) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	i.mu.Lock()
@@ -75,7 +75,7 @@ func (m memory) encode() []byte {
 
 // Recall is part of providers.Inbox. A message whose notice was not surely stored is finished first.
 func (i *Inbox) Recall(ctx context.Context, m providers.Message) (providers.Recollection, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	kv, err := i.bucket(ctx)
 	if err != nil {
@@ -110,7 +110,7 @@ func (i *Inbox) recall(ctx context.Context, kv jetstream.KeyValue, m providers.M
 // Store is part of providers.Inbox. What will be stored is remembered first: of two messages with one key only the first
 // ever becomes a notice, and a repeat of one that was cut off in between stores the same notice, not a new one.
 func (i *Inbox) Store(ctx context.Context, m providers.Message, n schemas.Notice) (providers.Recollection, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	kv, err := i.bucket(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (i *Inbox) Store(ctx context.Context, m providers.Message, n schemas.Notice
 	}
 	b := begun{key: memoryKey(m), memory: memory{Content: hex.EncodeToString(m.Content[:]), Notice: body}}
 	b.revision, err = kv.Create(ctx, b.key, b.memory.encode())
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(overtaken(err), errOvertaken) { // accepted before, or by its twin
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(overtaken(err), ErrOvertaken) { // accepted before, or by its twin
 		return i.recall(ctx, kv, m)
 	}
 	if err != nil {
@@ -146,31 +146,31 @@ func (i *Inbox) finish(ctx context.Context, kv jetstream.KeyValue, b begun) erro
 	}
 	msg := &nats.Msg{Subject: i.sender.subjects.Notices(n.Provider), Data: b.memory.Notice, Header: nats.Header{}}
 	msg.Header.Set(schemas.HeaderMsgID, n.MsgID(b.memory.Notice))
-	propagator.Inject(ctx, headers(msg.Header))
-	if _, err := i.sender.publish(ctx, msg); err != nil {
+	Inject(ctx, msg.Header)
+	if _, err := i.sender.Publish(ctx, msg); err != nil {
 		if isRefusal(err) || errors.Is(err, jetstream.ErrNoStreamResponse) { // surely not stored: the key is free again
 			_ = kv.Delete(ctx, b.key, jetstream.LastRevision(b.revision))
 		}
 		return err
 	}
 	_, err = kv.Update(ctx, b.key, memory{Content: b.memory.Content}.encode(), b.revision)
-	if err != nil && !errors.Is(overtaken(err), errOvertaken) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) { // else its twin was faster
+	if err != nil && !errors.Is(overtaken(err), ErrOvertaken) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) { // else its twin was faster
 		return fmt.Errorf("remember a message: %w", err)
 	}
 	return nil
 }
 
 // ensureInbox creates the memory of inbound messages where it is missing, and verifies it.
-func (t *topology) ensureInbox(ctx context.Context) ([]Difference, error) {
+func (t Topology) ensureInbox(ctx context.Context, js jetstream.JetStream) ([]Difference, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*topologyTry)
 	defer cancel()
-	kv, err := t.js.KeyValue(ctx, inboxBucket)
+	kv, err := js.KeyValue(ctx, inboxBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = t.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: inboxBucket,
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: inboxBucket,
 			Description: "Hashes of inbound messages that were accepted.", Storage: jetstream.FileStorage,
-			Replicas: t.cfg.Replicas, TTL: t.cfg.Retain})
+			Replicas: t.Replicas, TTL: t.Retain})
 		if errors.Is(err, jetstream.ErrBucketExists) { // another worker was first
-			kv, err = t.js.KeyValue(ctx, inboxBucket)
+			kv, err = js.KeyValue(ctx, inboxBucket)
 		}
 	}
 	if err != nil {
@@ -181,9 +181,9 @@ func (t *topology) ensureInbox(ctx context.Context) ([]Difference, error) {
 		return nil, fmt.Errorf("bucket %s: %w", inboxBucket, err)
 	}
 	var out []Difference
-	if cfg := status.Config(); cfg.TTL != 0 && cfg.TTL < t.cfg.Retain {
+	if cfg := status.Config(); cfg.TTL != 0 && cfg.TTL < t.Retain {
 		out = append(out, Difference{Where: "bucket " + inboxBucket, Setting: "max age", Found: age(cfg.TTL),
-			Wanted: age(t.cfg.Retain), Mend: "nats stream edit KV_" + inboxBucket + " --max-age=" + t.cfg.Retain.String()})
+			Wanted: age(t.Retain), Mend: "nats stream edit KV_" + inboxBucket + " --max-age=" + t.Retain.String()})
 	} else if cfg.Storage != jetstream.FileStorage {
 		out = append(out, Difference{Where: "bucket " + inboxBucket, Setting: "storage", Found: cfg.Storage.String(),
 			Wanted: "File", Mend: "creating the bucket anew (what it remembers is lost)"})
@@ -193,9 +193,9 @@ func (t *topology) ensureInbox(ctx context.Context) ([]Difference, error) {
 
 // Refund is part of providers.Inbox.
 func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.KnownRefund, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if reason := i.store.Gate().Closed(); reason != idempotency.Ready {
+	if reason := i.gate.Closed(); reason != idempotency.Ready {
 		return providers.KnownRefund{}, fmt.Errorf("look at %s: %w: %s", id, idempotency.ErrNotReady, reason)
 	}
 	chain, err := i.journal.Chain(ctx, id)
@@ -221,5 +221,5 @@ func (i *Inbox) Refund(ctx context.Context, id schemas.RequestID) (providers.Kno
 
 // Hurry is part of providers.Inbox.
 func (i *Inbox) Hurry(ctx context.Context, p schemas.ProviderName, id schemas.RequestID) error {
-	return i.sender.hurry(ctx, p, id, shifted(time.Now(), i.store.Gate().Apart()))
+	return i.sender.Hurry(ctx, p, id, Shifted(time.Now(), i.gate.Apart()))
 }
