@@ -46,11 +46,6 @@ const (
 	metricPosition       = "refund.projection.position"
 	metricReady          = "refund.ready"
 	metricRecreated      = "refund.consumer.recreated"
-	metricOpen           = "refund.open"
-	metricOpenOldest     = "refund.open.oldest"
-	metricAtRisk         = "refund.at_risk"
-	metricUncarried      = "refund.uncarried"
-	metricCarriers       = "refund.carriers.restored"
 	metricBreaker        = "refund.breaker.state"
 	metricStopped        = "refund.velocity.stopped"
 	metricPassed         = "refund.velocity.passed"
@@ -62,7 +57,6 @@ const (
 	attrReason           = "reason"
 	attrMode             = "mode"
 	attrState            = "state"
-	attrCurrency         = "currency"
 	attrRequestID        = "refund.request_id"
 	attrPaymentReference = "refund.payment_reference"
 	attrAttempt          = "refund.attempt"
@@ -111,9 +105,9 @@ type observer struct {
 	log    *slog.Logger
 	tracer trace.Tracer
 
-	commands, notices, events, claims, dead, recreated, carriers metric.Int64Counter
-	inflight                                                     metric.Int64UpDownCounter
-	processing, settling, guardWait                              metric.Float64Histogram
+	commands, notices, events, claims, dead, recreated metric.Int64Counter
+	inflight                                           metric.Int64UpDownCounter
+	processing, settling, guardWait                    metric.Float64Histogram
 }
 
 func newObserver(t Telemetry, store *idempotency.Store, readiness func() []string) *observer {
@@ -137,7 +131,6 @@ func newObserver(t Telemetry, store *idempotency.Store, readiness func() []strin
 	o.claims = counter(metricClaims, "{claim}", "Claims, by answer.")
 	o.dead = counter(metricDead, "{message}", "Dead letters stored.")
 	o.recreated = counter(metricRecreated, "{consumer}", "Durable consumers made anew because they stalled or were gone.")
-	o.carriers = counter(metricCarriers, "{refund}", "Open refunds that no message carried any more, or only an overdue one.")
 	o.processing = histogram(metricProcess, "From receive to the end of a delivery.", callBuckets)
 	o.guardWait = histogram(metricGuardWait, "From an intent to the verdict of its payment's guard.", waitBuckets)
 	o.settling = histogram(metricSettle, "From requestedAt to the outcome.", settleBuckets)

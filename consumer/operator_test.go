@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"refundworker/consumer"
+	"refundworker/consumer/operator"
 	"refundworker/consumer/stream"
 	"refundworker/idempotency"
 	"refundworker/idempotency/ledger"
@@ -77,9 +78,9 @@ func (f *fixture) relay() {
 	}
 }
 
-func (f *fixture) velocityStop(p schemas.ProviderName) consumer.VelocityStop {
+func (f *fixture) velocityStop(p schemas.ProviderName) operator.VelocityStop {
 	f.t.Helper()
-	stop, err := consumer.ReadVelocityStop(context.Background(), f.js, f.subjects, p)
+	stop, err := operator.ReadVelocityStop(context.Background(), f.js, f.subjects, p)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestVelocityStopsAreListed(t *testing.T) {
 	t.Parallel()
 	f := newStreams(t)
 	list := func() (names []string) {
-		stops, err := consumer.VelocityStops(t.Context(), f.js, f.subjects)
+		stops, err := operator.VelocityStops(t.Context(), f.js, f.subjects)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,13 +150,13 @@ func TestVelocityStopsAreListed(t *testing.T) {
 func TestStartAgain(t *testing.T) {
 	t.Parallel()
 	f := newStreams(t)
-	start := consumer.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "looked at all of them"}}
-	if _, err := consumer.StartAgain(t.Context(), f.js, f.subjects, start); !errors.Is(err, consumer.ErrNotStopped) {
-		t.Errorf("never stopped: got %v, want %v", err, consumer.ErrNotStopped)
+	start := operator.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "looked at all of them"}}
+	if _, err := operator.StartAgain(t.Context(), f.js, f.subjects, start); !errors.Is(err, operator.ErrNotStopped) {
+		t.Errorf("never stopped: got %v, want %v", err, operator.ErrNotStopped)
 	}
 	f.journalBrake(brake(schemas.KindStopped, "test", 3))
 	began := time.Now().Truncate(time.Millisecond)
-	got, err := consumer.StartAgain(t.Context(), f.js, f.subjects, start)
+	got, err := operator.StartAgain(t.Context(), f.js, f.subjects, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +176,8 @@ func TestStartAgain(t *testing.T) {
 			t.Errorf("header %s is %q, want %q", name, got, want)
 		}
 	}
-	if _, err := consumer.StartAgain(t.Context(), f.js, f.subjects, start); !errors.Is(err, consumer.ErrNotStopped) {
-		t.Errorf("started already: got %v, want %v", err, consumer.ErrNotStopped)
+	if _, err := operator.StartAgain(t.Context(), f.js, f.subjects, start); !errors.Is(err, operator.ErrNotStopped) {
+		t.Errorf("started already: got %v, want %v", err, operator.ErrNotStopped)
 	}
 	if n := len(f.events()); n != 2 {
 		t.Errorf("%d events, want the stop and one start", n)
@@ -200,10 +201,10 @@ func TestStartOfTwoOperatorsIsOne(t *testing.T) {
 	f := newStreams(t)
 	f.journalBrake(brake(schemas.KindStopped, "test", 1))
 	js := faster{f.js, func() { f.journalBrake(brake(schemas.KindStarted, "test", 1)) }}
-	eve := consumer.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "fine"}}
-	got, err := consumer.StartAgain(t.Context(), js, f.subjects, eve)
-	if !errors.Is(err, consumer.ErrStartedByOther) || got.By == nil || got.By.Operator != "ada" {
-		t.Errorf("got %+v, %v, want ada's start and %v", got.By, err, consumer.ErrStartedByOther)
+	eve := operator.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "fine"}}
+	got, err := operator.StartAgain(t.Context(), js, f.subjects, eve)
+	if !errors.Is(err, operator.ErrStartedByOther) || got.By == nil || got.By.Operator != "ada" {
+		t.Errorf("got %+v, %v, want ada's start and %v", got.By, err, operator.ErrStartedByOther)
 	}
 	if n := len(f.events()); n != 2 {
 		t.Errorf("%d events, want the stop and one start", n)
@@ -215,9 +216,9 @@ func TestStartAfterALostAnswerIsOnesOwn(t *testing.T) {
 	t.Parallel()
 	f := newStreams(t)
 	f.journalBrake(brake(schemas.KindStopped, "test", 1))
-	ada := consumer.Start{Provider: "test", By: schemas.Operator{Operator: "ada", Note: "campaign"}}
+	ada := operator.Start{Provider: "test", By: schemas.Operator{Operator: "ada", Note: "campaign"}}
 	js := faster{f.js, func() { f.journalBrake(brake(schemas.KindStarted, "test", 1)) }}
-	if got, err := consumer.StartAgain(t.Context(), js, f.subjects, ada); err != nil || *got.By != ada.By {
+	if got, err := operator.StartAgain(t.Context(), js, f.subjects, ada); err != nil || *got.By != ada.By {
 		t.Errorf("got %+v, %v, want ada's start", got, err)
 	}
 }
@@ -230,7 +231,7 @@ func TestStartNeedsOperatorAndNote(t *testing.T) {
 	for _, by := range []schemas.Operator{{Operator: "eve"}, {Note: "fine"}, {Operator: "eve", Note: strings.Repeat("x", 2001)},
 		{Operator: strings.Repeat("e", 201), Note: "fine"}} {
 		var refused *schemas.Rejection
-		_, err := consumer.StartAgain(t.Context(), f.js, f.subjects, consumer.Start{Provider: "test", By: by})
+		_, err := operator.StartAgain(t.Context(), f.js, f.subjects, operator.Start{Provider: "test", By: by})
 		if !errors.As(err, &refused) || len(refused.Problems) != 1 || !strings.HasPrefix(refused.Problems[0].Pointer, "/by/") {
 			t.Errorf("%d and %d characters: got %v, want one refusal", len(by.Operator), len(by.Note), err)
 		}
@@ -249,10 +250,10 @@ func TestVelocityStopThatCannotBeRead(t *testing.T) {
 	if _, err := f.js.Publish(t.Context(), f.subjects.Event(schemas.KindStopped, "test"), []byte(`{"kind":"stopped"}`)); err != nil {
 		t.Fatal(err)
 	}
-	start := consumer.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "fine"}}
-	_, readErr := consumer.ReadVelocityStop(t.Context(), f.js, f.subjects, "test")
-	_, listErr := consumer.VelocityStops(t.Context(), f.js, f.subjects)
-	_, startErr := consumer.StartAgain(t.Context(), f.js, f.subjects, start)
+	start := operator.Start{Provider: "test", By: schemas.Operator{Operator: "eve", Note: "fine"}}
+	_, readErr := operator.ReadVelocityStop(t.Context(), f.js, f.subjects, "test")
+	_, listErr := operator.VelocityStops(t.Context(), f.js, f.subjects)
+	_, startErr := operator.StartAgain(t.Context(), f.js, f.subjects, start)
 	for _, err := range []error{readErr, listErr, startErr} {
 		if err == nil || !strings.Contains(err.Error(), "on refunds.events.stopped.test") {
 			t.Errorf("got %v, want the event that cannot be read", err)
@@ -264,8 +265,8 @@ func TestVelocityStopThatCannotBeRead(t *testing.T) {
 func TestVelocityStopWithoutStream(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, scripted.Config{})
-	_, readErr := consumer.ReadVelocityStop(t.Context(), f.js, f.subjects, "test")
-	_, listErr := consumer.VelocityStops(t.Context(), f.js, f.subjects)
+	_, readErr := operator.ReadVelocityStop(t.Context(), f.js, f.subjects, "test")
+	_, listErr := operator.VelocityStops(t.Context(), f.js, f.subjects)
 	for _, err := range []error{readErr, listErr} {
 		if !errors.Is(err, idempotency.ErrNoJournal) {
 			t.Errorf("got %v, want %v", err, idempotency.ErrNoJournal)

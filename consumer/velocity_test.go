@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refundworker/consumer"
+	"refundworker/consumer/operator"
 	"refundworker/providers/scripted"
 	"refundworker/schemas"
 )
@@ -14,8 +15,8 @@ import (
 // startAgain lets the provider go on, as an operator does.
 func (f *fixture) startAgain() {
 	f.t.Helper()
-	start := consumer.Start{Provider: provider, By: schemas.Operator{Operator: "ann", Note: "looked at what waits"}}
-	if _, err := consumer.StartAgain(context.Background(), f.js, f.subjects, start); err != nil {
+	start := operator.Start{Provider: provider, By: schemas.Operator{Operator: "ann", Note: "looked at what waits"}}
+	if _, err := operator.StartAgain(context.Background(), f.js, f.subjects, start); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"refundworker/consumer/brakes"
 	"refundworker/consumer/stream"
+	"refundworker/consumer/sweep"
 	"refundworker/idempotency"
 	"refundworker/providers"
 	"refundworker/schemas"
@@ -32,7 +33,7 @@ type Worker struct {
 	// processors are one for each instance.
 	processors []*processor
 	projector  *idempotency.Projector
-	sweep      *sweep
+	sweep      *sweep.Sweep
 }
 
 // New returns a worker that has not started. It reports every problem of the settings at once.
@@ -49,12 +50,13 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 	}
 	w.obs = newObserver(t, store, w.Readiness)
 	w.projector = store.NewProjector(w.journal, t.Log)
+	var names []schemas.ProviderName
 	for _, in := range cfg.Instances {
 		in.Provider = providers.Observe(in.Name, in.Provider, t.providers())
 		p := &processor{cfg: cfg, in: in, caps: in.Provider.Capabilities(), store: store, journal: w.journal, sender: w.sender, obs: w.obs,
 			inHand: newInHand(), fatal: w.stop}
 		p.brakes = newBrakes(p, t.Log)
-		w.processors = append(w.processors, p)
+		w.processors, names = append(w.processors, p), append(names, in.Name)
 		// Retries keep slots of their own: new commands cannot starve them, nor they new commands.
 		retries := max(1, in.Concurrency/4)
 		w.lanes = append(w.lanes,
@@ -67,9 +69,8 @@ func New(cfg Config, js jetstream.JetStream, store *idempotency.Store, t Telemet
 			newLane(w, p, laneConfig{stream: schemas.StreamRetries, durable: durableLateNotices(in.Name),
 				subject: subjects.RetryNotices(in.Name), slots: retries, handle: p.settle}))
 	}
-	w.sweep = &sweep{store: store, journal: w.journal, sender: w.sender, obs: w.obs, log: t.Log,
-		commands: stream.NewQueue(js, schemas.StreamCommands), retries: stream.NewQueue(js, schemas.StreamRetries)}
-	measureOpen(t, cfg.Instances, &w.sweep.last)
+	w.sweep = sweep.New(sweep.Config{Store: store, Journal: w.journal, Sender: w.sender, Commands: stream.NewQueue(js, schemas.StreamCommands),
+		Retries: stream.NewQueue(js, schemas.StreamRetries), Providers: names, Meter: t.Meters.Meter(telemetryScope), Log: t.Log})
 	watchBreakers(t, w.breakers)
 	measureVelocity(t, w.processors)
 	return w, nil
@@ -105,6 +106,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 
+	relay := stream.NewRelay(w.js, w.sender.Subjects(), w.cfg.EventKinds...)
 	var behind, lanes sync.WaitGroup
 	behind.Go(func() { w.tellPauses(background) })
 	behind.Go(func() { w.watchStreams(background) })
@@ -113,8 +115,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	behind.Go(func() { w.stop(w.store.Watch(background, w.journal)) })
 	behind.Go(func() { w.stop(w.projector.Run(background)) })
-	behind.Go(func() { w.relay(background) })
-	behind.Go(func() { w.sweep.run(background, w.projector.Leads) })
+	behind.Go(func() { relay.Run(background, w.journal, w.projector.Leads, w.log) })
+	behind.Go(func() { w.sweep.Run(background, w.projector.Leads) })
 	for _, l := range w.lanes {
 		lanes.Go(func() { l.run(pulling) })
 	}

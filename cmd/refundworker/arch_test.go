@@ -80,7 +80,7 @@ var floors = []floor{
 		forbidden: []string{module + "/...", "go.opentelemetry.io/..."}, why: "when a provider may be called is known without streams, Redis and metrics"},
 	{packages: []string{"..."}, except: []string{"idempotency", "cmd/refundworker"}, forbidden: []string{"github.com/redis/...", "github.com/alicebob/..."},
 		why: "Redis lives in idempotency and is dialled in cmd"},
-	{packages: []string{"..."}, except: []string{"consumer", "consumer/stream", "cmd/refundworker"}, forbidden: []string{"github.com/nats-io/..."},
+	{packages: []string{"..."}, except: []string{"consumer", "consumer/stream", "consumer/operator", "cmd/refundworker"}, forbidden: []string{"github.com/nats-io/..."},
 		why: "JetStream lives in consumer and is dialled in cmd"},
 	{packages: []string{"..."}, except: []string{"cmd/refundworker"},
 		forbidden: []string{"go.opentelemetry.io/otel/sdk/...", "go.opentelemetry.io/otel/exporters/...", "go.opentelemetry.io/contrib/...", "github.com/prometheus/..."},

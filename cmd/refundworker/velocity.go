@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"refundworker/consumer"
+	"refundworker/consumer/operator"
 	"refundworker/idempotency"
 	"refundworker/schemas"
 )
@@ -97,10 +97,10 @@ func (q *velocityQuery) do(ctx context.Context, desk velocityDesk) error {
 	var err error
 	switch {
 	case q.action == "start":
-		err = desk.start(ctx, consumer.Start{Provider: p, By: q.by})
+		err = desk.start(ctx, operator.Start{Provider: p, By: q.by})
 	case p != "":
-		var stop consumer.VelocityStop
-		if stop, err = consumer.ReadVelocityStop(ctx, desk.js, desk.subjects, p); err == nil {
+		var stop operator.VelocityStop
+		if stop, err = operator.ReadVelocityStop(ctx, desk.js, desk.subjects, p); err == nil {
 			err = desk.show(ctx, stop)
 		}
 	default:
@@ -113,7 +113,7 @@ func (q *velocityQuery) do(ctx context.Context, desk velocityDesk) error {
 }
 
 func (d velocityDesk) showAll(ctx context.Context) error {
-	stops, err := consumer.VelocityStops(ctx, d.js, d.subjects)
+	stops, err := operator.VelocityStops(ctx, d.js, d.subjects)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (d velocityDesk) showAll(ctx context.Context) error {
 }
 
 // show tells a person where a provider stands: a line, one more for what waits, and one for whoever started it last.
-func (d velocityDesk) show(ctx context.Context, v consumer.VelocityStop) error {
+func (d velocityDesk) show(ctx context.Context, v operator.VelocityStop) error {
 	switch s := v.Stopped; {
 	case s == nil:
 		fmt.Fprintf(d.out, "%s  running  no stop in the event stream\n", v.Provider)
@@ -141,7 +141,7 @@ func (d velocityDesk) show(ctx context.Context, v consumer.VelocityStop) error {
 			v.N, s.CurrencyCode, s.Window)
 	}
 	if v.Holds() {
-		commands, scheduled, err := consumer.Waiting(ctx, d.js, d.subjects, v.Provider)
+		commands, scheduled, err := operator.Waiting(ctx, d.js, d.subjects, v.Provider)
 		if err != nil {
 			return err
 		}
@@ -163,15 +163,15 @@ func startedText(e schemas.Event) string {
 }
 
 // start lets a provider go on, and tells why not where it does not.
-func (d velocityDesk) start(ctx context.Context, start consumer.Start) error {
-	e, err := consumer.StartAgain(ctx, d.js, d.subjects, start)
+func (d velocityDesk) start(ctx context.Context, start operator.Start) error {
+	e, err := operator.StartAgain(ctx, d.js, d.subjects, start)
 	var refused *schemas.Rejection
 	switch {
 	case errors.As(err, &refused):
 		return usageError{fmt.Errorf("--note or --operator: %s", problemText(refused.Problems[0]))}
-	case errors.Is(err, consumer.ErrStartedByOther):
+	case errors.Is(err, operator.ErrStartedByOther):
 		return fmt.Errorf("%w: %s", err, startedText(e))
-	case errors.Is(err, consumer.ErrNotStopped):
+	case errors.Is(err, operator.ErrNotStopped):
 		return fmt.Errorf("%w; refundworker velocity show --provider %s tells who started it last", err, start.Provider)
 	case err != nil:
 		return fmt.Errorf("%w; refundworker velocity show --provider %s tells whether it was started", err, start.Provider)

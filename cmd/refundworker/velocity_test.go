@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"refundworker/consumer"
+	"refundworker/consumer/operator"
 	"refundworker/consumer/stream"
 	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
@@ -25,7 +25,7 @@ func journalStop(t *testing.T, js jetstream.JetStream, p schemas.ProviderName, n
 		t.Fatal(err)
 	}
 	eventually(t, "the stop is published", func() bool {
-		stop, err := consumer.ReadVelocityStop(t.Context(), js, schemas.Subjects{}, p)
+		stop, err := operator.ReadVelocityStop(t.Context(), js, schemas.Subjects{}, p)
 		return err == nil && stop.N == n
 	})
 }

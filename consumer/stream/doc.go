@@ -53,8 +53,9 @@
 // relay that was stopped for longer than that knowledge lasts, between its last look and the write to its socket, and
 // whose connection the server has kept open all the while, could then repeat an event.
 //
-// The place of the relay is read from REFUND_EVENTS alone: whoever drives it compares the place with the journal's end. A
-// place beyond it means that the journal went backwards, or that somebody who may write to REFUND_EVENTS forged it.
+// The place of the relay is read from REFUND_EVENTS alone, and compared with the journal before it goes on. A place beyond the
+// journal's end, or one whose event is another, means that the journal went backwards, or that somebody who may write to
+// REFUND_EVENTS forged it. Then nothing is published, and an error is logged.
 //
 // # What carries a refund on
 //

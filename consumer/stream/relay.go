@@ -3,10 +3,13 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,6 +68,96 @@ func (r *Relay) Published() string { return r.id }
 
 // Foreign counts the messages among the published events that are not the relay's.
 func (r *Relay) Foreign() uint64 { return r.foreign.Load() }
+
+const (
+	relayBatch = 256
+	relayWait  = time.Second
+	// relayEvery is the time between two looks at whether this relay is the one to publish.
+	relayEvery = 250 * time.Millisecond
+)
+
+// errNotOurs occurs when events are published that the journal does not have: it is another one, or went backwards, or somebody
+// forged them. Going on would leave events out.
+var errNotOurs = errors.New("the published events are not this journal's")
+
+// Run publishes the journal's events while leads reports true, until ctx ends. While the stream of events takes none it lags
+// behind, and goes on where it was.
+func (r *Relay) Run(ctx context.Context, j *Journal, leads func() bool, log *slog.Logger) {
+	logged := ""
+	again := time.NewTicker(relayEvery)
+	defer again.Stop()
+	for ctx.Err() == nil {
+		if leads() {
+			err := r.term(ctx, j, leads, log)
+			switch {
+			case err == nil || ctx.Err() != nil:
+				logged = ""
+			case err.Error() != logged: // not once a second for as long as a server is away
+				logged = err.Error()
+				log.Error("events are not published now", "error", logged)
+			}
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// term publishes for as long as leads reports true.
+func (r *Relay) term(ctx context.Context, j *Journal, leads func() bool, log *slog.Logger) error {
+	from, err := r.begin(ctx, j)
+	if err != nil {
+		return err
+	}
+	reader, err := j.Read(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer reader.Stop()
+	logged := r.Foreign()
+	for ctx.Err() == nil && leads() {
+		entries, err := reader.Next(ctx, relayBatch, relayWait)
+		if err != nil {
+			return err
+		}
+		if len(entries) > 0 {
+			if err := r.Publish(ctx, entries); err != nil {
+				return err
+			}
+		}
+		if now := r.Foreign(); now > logged {
+			logged = now
+			log.Error("messages among the events that no worker published: they were passed over", "messages", logged)
+		}
+	}
+	return nil
+}
+
+// begin is the sequence of the first entry to publish. It returns errNotOurs when the last published one is not in the journal.
+func (r *Relay) begin(ctx context.Context, j *Journal) (uint64, error) {
+	at, err := r.Position(ctx)
+	if err != nil {
+		return 0, err
+	}
+	state, err := j.State(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if at > state.Last {
+		return 0, fmt.Errorf("%w: the last one stands for entry %d, and the journal ends at %d", errNotOurs, at, state.Last)
+	}
+	if at >= state.First && at > 0 {
+		id, err := j.EventID(ctx, at)
+		if err != nil {
+			return 0, err
+		}
+		if id != r.Published() {
+			return 0, fmt.Errorf("%w: the last one is %s, and entry %d is %s", errNotOurs, r.Published(), at, id)
+		}
+	}
+	return max(at+1, state.First), nil
+}
 
 // Publish publishes what is public of these entries, which must be all of the journal's behind the position, in its order.
 // What is published already is passed over, and so are foreign entries. It stops at the first that it cannot publish; any

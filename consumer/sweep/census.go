@@ -1,9 +1,8 @@
-package consumer
+package sweep
 
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -14,7 +13,7 @@ import (
 	"refundworker/schemas"
 )
 
-// census is what the open refunds come to. It does not change once it is told.
+// census is what the open refunds come to. It does not change once it is published.
 type census struct {
 	states map[openState]openCount
 	// atRisk is the amount of which nobody knows whether it moved, in micros.
@@ -58,7 +57,7 @@ func (c *census) add(o idempotency.Open) {
 	}
 }
 
-// keep takes over from the count before what is not counted yet, and has amounts that were at risk told as 0 now instead of
+// keep takes over from the count before what is not counted yet, and has amounts that were at risk reported as 0 instead of
 // not at all.
 func (c *census) keep(before *census) {
 	if before == nil {
@@ -70,9 +69,8 @@ func (c *census) keep(before *census) {
 	c.uncarried = before.uncarried
 }
 
-// measureOpen measures the open refunds, as the sweep last counted them. Only the worker that sweeps tells.
-func measureOpen(t Telemetry, instances []Instance, last *atomic.Pointer[census]) {
-	meter := t.Meters.Meter(telemetryScope)
+// measure measures the open refunds, as they were last counted. Only the worker that sweeps says something.
+func (s *Sweep) measure(meter metric.Meter) {
 	refunds, err1 := meter.Int64ObservableGauge(metricOpen, metric.WithUnit("{refund}"),
 		metric.WithDescription("Refunds that have begun and have no outcome."))
 	oldest, err2 := meter.Float64ObservableGauge(metricOpenOldest, metric.WithUnit("s"),
@@ -82,14 +80,14 @@ func measureOpen(t Telemetry, instances []Instance, last *atomic.Pointer[census]
 	uncarried, err4 := meter.Int64ObservableGauge(metricUncarried, metric.WithUnit("{refund}"),
 		metric.WithDescription("Open refunds that no message carries and that the journal cannot carry on."))
 	_, err5 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		c := last.Load()
+		c := s.last.Load()
 		if c == nil {
 			return nil
 		}
-		for _, in := range instances {
-			provider := attribute.String(attrProvider, string(in.Name))
+		for _, name := range s.cfg.Providers {
+			provider := attribute.String(attrProvider, string(name))
 			for _, state := range openStates {
-				n, age := c.states[openState{in.Name, state}], 0.0
+				n, age := c.states[openState{name, state}], 0.0
 				if n.refunds > 0 {
 					age = time.Since(n.oldest).Seconds()
 				}
@@ -97,7 +95,7 @@ func measureOpen(t Telemetry, instances []Instance, last *atomic.Pointer[census]
 				o.ObserveInt64(refunds, n.refunds, labels)
 				o.ObserveFloat64(oldest, age, labels)
 			}
-			o.ObserveInt64(uncarried, c.uncarried[in.Name], metric.WithAttributes(provider))
+			o.ObserveInt64(uncarried, c.uncarried[name], metric.WithAttributes(provider))
 		}
 		for amount, micros := range c.atRisk {
 			o.ObserveFloat64(atRisk, float64(micros)/1e6, metric.WithAttributes(attribute.String(attrProvider, string(amount.provider)),

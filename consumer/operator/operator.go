@@ -1,4 +1,9 @@
-package consumer
+// Package operator is what a person does beside the workers: it looks at what stopped a provider and lets it go on.
+//
+// It reads the published events, and the one thing that it writes, a decision, is an entry of the journal like a worker's: its
+// id is made of what it decides, so that doing it twice is harmless and of two operators only one has decided. It needs neither
+// Redis nor a provider, and runs without a worker.
+package operator
 
 import (
 	"context"
@@ -12,10 +17,16 @@ import (
 
 	"refundworker/consumer/stream"
 	"refundworker/idempotency"
+	"refundworker/idempotency/ledger"
 	"refundworker/schemas"
 )
 
-// What an operator does beside the workers: it needs the event stream and neither Redis nor a provider.
+// answerTimeout bounds one look, publishedWithin the wait for a decision to be among the published events.
+const (
+	answerTimeout   = 5 * time.Second
+	publishedWithin = 2 * time.Second
+	publishedLook   = 20 * time.Millisecond
+)
 
 // VelocityStop is the last velocity stop of a provider and the last start, as the event stream has them.
 type VelocityStop struct {
@@ -26,7 +37,7 @@ type VelocityStop struct {
 	Stopped, Started *schemas.Event
 }
 
-// Holds tells whether nobody has started the provider again since it was stopped.
+// Holds reports whether nobody has started the provider again since it was stopped.
 func (v VelocityStop) Holds() bool {
 	return v.Stopped != nil && (v.Started == nil || v.Started.N != v.N)
 }
@@ -46,7 +57,7 @@ var ErrStartedByOther = errors.New("somebody else has started the provider")
 // ReadVelocityStop reads the last stop and the last start of a provider.
 func ReadVelocityStop(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects,
 	p schemas.ProviderName) (VelocityStop, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	d := desk{js, subjects}
 	stream, err := d.events(ctx)
@@ -58,7 +69,7 @@ func ReadVelocityStop(ctx context.Context, js jetstream.JetStream, subjects sche
 
 // VelocityStops reads the last stop and the last start of every provider that was ever stopped, by name.
 func VelocityStops(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects) ([]VelocityStop, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	d := desk{js, subjects}
 	stream, err := d.events(ctx)
@@ -85,7 +96,7 @@ func VelocityStops(ctx context.Context, js jetstream.JetStream, subjects schemas
 // Waiting counts the commands of a provider that wait in their stream, and the refunds that wait in a schedule.
 func Waiting(ctx context.Context, js jetstream.JetStream, subjects schemas.Subjects,
 	p schemas.ProviderName) (commands, scheduled uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	for _, w := range []struct {
 		into            *uint64
@@ -128,7 +139,7 @@ func StartAgain(ctx context.Context, js jetstream.JetStream, subjects schemas.Su
 		return schemas.Event{}, fmt.Errorf("start %s again: %w", start.Provider, err)
 	}
 	journal := stream.NewJournal(js, subjects)
-	stored, err := journal.Note(ctx, noted(e))
+	stored, err := journal.Note(ctx, ledger.Entry{Event: e, ID: e.ID()})
 	if err == nil && stored.Stale {
 		err = errors.New("the event's id is taken by something else")
 	}
@@ -158,18 +169,20 @@ type desk struct {
 func (d desk) awaitPublished(ctx context.Context, p schemas.ProviderName, n int) {
 	ctx, cancel := context.WithTimeout(ctx, publishedWithin)
 	defer cancel()
+	again := time.NewTicker(publishedLook)
+	defer again.Stop()
 	for {
 		stop, err := ReadVelocityStop(ctx, d.js, d.subjects, p)
-		if err == nil && stop.Started != nil && stop.Started.N >= n || pause(ctx, publishedLook) != nil {
+		if err == nil && stop.Started != nil && stop.Started.N >= n {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
 			return
 		}
 	}
 }
-
-const (
-	publishedWithin = 2 * time.Second
-	publishedLook   = 20 * time.Millisecond
-)
 
 func (d desk) events(ctx context.Context) (jetstream.Stream, error) {
 	s, err := d.js.Stream(ctx, schemas.StreamEvents)
