@@ -20,11 +20,7 @@ type payments struct{ *delivery }
 // command, its provider, the settings, or another refund of its payment. Where no refund of the instance has ever named what was
 // captured, nothing does, and it goes on.
 func (p *payments) Look(a ledger.Asked) (refund.Room, error) {
-	reason := p.store.Gate().Reason()
 	look, err := p.store.LookPayment(p.ctx, p.in.Name, p.command.Payment.Reference)
-	if err == nil && reason != idempotency.Ready { // what is seen may be old: the amount may have been named since
-		err = fmt.Errorf("%w: %s", idempotency.ErrNotReady, reason)
-	}
 	if errors.Is(err, idempotency.ErrNotReady) && a.Captured == nil && !p.judgesAll() {
 		return refund.Room{Verdict: ledger.Fits}, nil
 	}

@@ -35,6 +35,10 @@ func TestClaimsWaitForTheJournalAsItStoodAtTheStart(t *testing.T) {
 		if got := store.Gate().Reason(); got != Starting {
 			t.Errorf("with the event not applied: %q, want %q", got, Starting)
 		}
+		// The payment is there to be read, and may have got its captured amount with the event.
+		if look, err := store.LookPayment(t.Context(), "bank", "4922"); !errors.Is(err, ErrNotReady) {
+			t.Errorf("a payment with the event not applied: %+v, %v; want %v", look, err, ErrNotReady)
+		}
 		position[1], position[3] = 1, "a:outcome"
 		rdb.HSet(t.Context(), store.keys.position(0), position...)
 		if err := store.newWatch(journal).once(t.Context()); err != nil {
@@ -42,6 +46,9 @@ func TestClaimsWaitForTheJournalAsItStoodAtTheStart(t *testing.T) {
 		}
 		if got := store.Gate().Reason(); got != Ready {
 			t.Errorf("with the event applied: %q, want ready", got)
+		}
+		if _, err := store.LookPayment(t.Context(), "bank", "4922"); err != nil {
+			t.Errorf("a payment with the event applied: %v", err)
 		}
 	})
 }

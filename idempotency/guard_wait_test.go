@@ -162,11 +162,11 @@ func TestLookAtAPaymentFailsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		if look, err := store.LookPayment(t.Context(), "bank", "4922"); err != nil || !look.Holds("a") {
+		if look, err := store.lookPayment(t.Context(), "bank", "4922"); err != nil || !look.Holds("a") {
 			t.Errorf("before: %+v, %v; want the hold", look, err)
 		}
 		store.gate.floor[0] = 2
-		if look, err := store.LookPayment(t.Context(), "bank", "4922"); !errors.Is(err, ErrNotReady) {
+		if look, err := store.lookPayment(t.Context(), "bank", "4922"); !errors.Is(err, ErrNotReady) {
 			t.Errorf("behind what was seen: %+v, %v; want %v", look, err, ErrNotReady)
 		}
 		if _, err := store.LookVelocity(t.Context(), "bank"); !errors.Is(err, ErrNotReady) {
@@ -176,7 +176,7 @@ func TestLookAtAPaymentFailsClosed(t *testing.T) {
 		if err := rdb.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if look, err := store.LookPayment(t.Context(), "bank", "4922"); !errors.Is(err, ErrNotReady) {
+		if look, err := store.lookPayment(t.Context(), "bank", "4922"); !errors.Is(err, ErrNotReady) {
 			t.Errorf("lost: %+v, %v; want %v", look, err, ErrNotReady)
 		}
 	})

@@ -61,9 +61,19 @@ func (l PaymentLook) SameAmount(a ledger.Asked) []schemas.RequestID {
 // Judge says what the payment has left for a refund.
 func (l PaymentLook) Judge(a ledger.Asked) ledger.Verdict { return l.seen.Judge(a) }
 
-// LookPayment tells what a payment has left. It answers ErrNotReady when the projection is not there, or was further on
-// before. One round trip, shared with claims.
+// LookPayment reads what a payment has left. It answers ErrNotReady when the projection is not there, was further on before, or
+// cannot be relied on (see Gate.Reason): what it shows then may be old. One round trip, shared with claims.
 func (s *Store) LookPayment(ctx context.Context, p schemas.ProviderName, reference string) (PaymentLook, error) {
+	reason := s.gate.Reason()
+	look, err := s.lookPayment(ctx, p, reference)
+	if err == nil && reason != Ready {
+		return PaymentLook{}, fmt.Errorf("look at payment: %w: %s", ErrNotReady, reason)
+	}
+	return look, err
+}
+
+// lookPayment is LookPayment for whoever knows as of which position the answer has to be.
+func (s *Store) lookPayment(ctx context.Context, p schemas.ProviderName, reference string) (PaymentLook, error) {
 	key, partition := s.keys.payment(p, reference)
 	text, at, err := s.lookAt(ctx, key, paymentField, partition)
 	if err != nil {
@@ -115,7 +125,7 @@ func (s *Store) AwaitPayment(ctx context.Context, p schemas.ProviderName, refere
 		if err := s.waits.until(ctx, partition, seq); err != nil {
 			return PaymentLook{}, fmt.Errorf("wait for the payment's hold: %w", err)
 		}
-		look, err := s.LookPayment(ctx, p, reference)
+		look, err := s.lookPayment(ctx, p, reference)
 		if err != nil {
 			return PaymentLook{}, err
 		}
