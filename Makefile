@@ -39,9 +39,10 @@ test: needs ## run every test with the race detector, against a real redis-serve
 	exit $$failed
 
 .PHONY: test-long
-test-long: needs ## run what takes too long for every change: longer freezes, more records, more rounds
+test-long: needs ## run what takes too long for every change: longer freezes, more records, more rounds, a NATS of three servers
 	$(GO) test -race -count=1 -tags long -timeout 60m -run '^TestLong' -v ./...
 	$(GO) test -race -count=1 -timeout 60m -run 'Machine' -rapid.checks 500 ./idempotency
+	$(GO) test -race -count=1 -timeout 60m -parallel 4 $(DRILLS) -servers 3
 
 .PHONY: explore
 explore: ## search every interleaving of the protocol, for EXPLORE each space (some 5 minutes each by default)

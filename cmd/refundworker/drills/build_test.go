@@ -30,8 +30,8 @@ var built struct {
 }
 
 const (
-	worker     = "refundworker/cmd/refundworker"
-	natsServer = "github.com/nats-io/nats-server/v2"
+	worker      = "refundworker/cmd/refundworker"
+	natsProgram = "github.com/nats-io/nats-server/v2"
 )
 
 // buildOnce builds a program for all tests of this run.

@@ -15,7 +15,7 @@ import (
 // twoWorkers is one worker, frozen at some point of its first refund, and another one that takes over.
 type twoWorkers struct {
 	*drill
-	nats   *natsProcess
+	nats   *natsServers
 	redis  *redisProcess
 	load   *load
 	config string
@@ -28,7 +28,7 @@ func newTwoWorkers(t *testing.T) *twoWorkers {
 	t.Helper()
 	d := newDrill(t)
 	s := &twoWorkers{drill: d, nats: d.nats(), redis: d.redis(), config: d.config(nil)}
-	s.line = d.link(s.nats.addr)
+	s.line = d.link(s.nats.addr())
 	s.first = d.worker("--config", s.config, "--nats-url", "nats://"+s.line.addr, "--redis-url", s.redis.url())
 	s.load = d.load(d.client(s.nats.url()))
 	return s

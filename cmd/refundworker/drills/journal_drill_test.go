@@ -148,7 +148,7 @@ func (r *outage) putStore(files string) string {
 // whileDown does something while the NATS server is stopped.
 func (r *outage) whileDown(do func()) {
 	r.t.Helper()
-	_ = r.nats.end(syscall.SIGTERM)
+	r.nats.end(syscall.SIGTERM)
 	do()
 	r.nats.start()
 	r.until("the streams are there again", func() error {

@@ -42,6 +42,7 @@ func TestJournalDeletedAndCreatedAnew(t *testing.T) {
 // Somebody deletes the journal, and that is all. Workers that are started again do not create it, empty, beside the events
 // that were published of it. With the stream put back from a copy everything goes on as it was.
 func TestJournalDeleted(t *testing.T) {
+	aboutOneServer(t)
 	r := newOutage(t)
 	r.begin(nil)
 	r.settle()

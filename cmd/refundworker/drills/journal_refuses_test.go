@@ -28,6 +28,7 @@ const (
 // A stream of somebody else fills the server's storage while refunds are made. Some have just been made, and their
 // outcomes cannot be stored: they are, once there is room again. The workers say that the journal takes nothing.
 func TestJournalHasNoRoom(t *testing.T) {
+	aboutOneServer(t)
 	t.Parallel()
 	d := newDrill(t)
 	limits := filepath.Join(d.dir, "nats.conf")

@@ -2,13 +2,10 @@ package drills
 
 import (
 	"context"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -42,7 +39,7 @@ func TestNATSClusterChangesLeaders(t *testing.T) {
 	c.servers[victim].kill()
 	c.led(schemas.StreamJournal)
 	r.made(someRefunds)
-	c.servers[victim].start()
+	c.servers[victim].start(c.drill)
 	r.made(someRefunds)
 	for _, w := range r.workers {
 		w.awaitReady()
@@ -59,33 +56,20 @@ func TestNATSClusterChangesLeaders(t *testing.T) {
 // cluster is a drill on three NATS servers, by name.
 type cluster struct {
 	*outage
-	servers map[string]*natsProcess
+	servers map[string]*natsServer
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	d := newDrill(t)
-	c := &cluster{outage: &outage{drill: d, redis: d.redis()}, servers: map[string]*natsProcess{}}
-	names := []string{"a", "b", "c"}
-	var routes, clients []string
-	for range names {
-		routes, clients = append(routes, "nats://"+servertest.Address(t)), append(clients, servertest.Address(t))
+	c := &cluster{outage: &outage{drill: d, redis: d.redis(), nats: d.natsLater(3)}, servers: map[string]*natsServer{}}
+	c.nats.start()
+	for _, s := range c.nats.servers {
+		c.servers[s.name] = s
 	}
-	for i, name := range names {
-		n := &natsProcess{d: d, addr: clients[i], dir: filepath.Join(d.dir, name), args: []string{"--server_name", name,
-			"--cluster_name", "drill", "--cluster", routes[i], "--routes", strings.Join(routes, ",")}}
-		n.start()
-		c.servers[name] = n
-	}
-	url := "nats://" + strings.Join(clients, ",nats://")
+	url := c.nats.url()
 	c.load = d.load(d.client(url))
-	d.until("the cluster has a leader", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_, err := c.load.js.AccountInfo(ctx)
-		return err
-	})
-	config := d.config(func(settings map[string]any) { settings["nats"] = map[string]any{"replicas": len(names)} })
+	config := d.config(func(settings map[string]any) { settings["nats"] = map[string]any{"replicas": len(c.servers)} })
 	for range 2 {
 		c.workers = append(c.workers, d.startWorker("--config", config, "--nats-url", url, "--redis-url", c.redis.url()))
 	}

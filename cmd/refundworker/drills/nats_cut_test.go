@@ -44,7 +44,7 @@ func newCutDrill(t *testing.T) *cutDrill {
 	d := newDrill(t)
 	r := &outage{drill: d, nats: d.nats(), redis: d.redis()}
 	r.load = d.load(d.client(r.nats.url()))
-	c := &cutDrill{outage: r, link: d.link(r.nats.addr)}
+	c := &cutDrill{outage: r, link: d.link(r.nats.addr())}
 	config := d.config(func(settings map[string]any) { // so patient that a delay is a schedule
 		settings["providers"].([]any)[0].(map[string]any)["backoff"] = map[string]any{"initial": "3s", "max": "3s", "jitter": 0}
 	})

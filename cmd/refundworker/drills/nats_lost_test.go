@@ -3,14 +3,13 @@ package drills
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"refundworker/idempotency/servertest"
 	"refundworker/schemas"
 )
 
@@ -18,8 +17,7 @@ import (
 func TestNATSAbsentAtStart(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
-	r := &outage{drill: d, redis: d.redis(),
-		nats: &natsProcess{d: d, addr: servertest.Address(t), dir: filepath.Join(d.dir, "nats")}}
+	r := &outage{drill: d, redis: d.redis(), nats: d.natsLater(*members)}
 	config := d.config(nil)
 	for range 2 {
 		r.workers = append(r.workers, d.startWorker("--config", config, "--nats-url", r.nats.url(), "--redis-url", r.redis.url()))
@@ -55,7 +53,7 @@ func TestNATSKilledUnderLoad(t *testing.T) {
 	r.begin(nil)
 	for range 3 {
 		r.begins()
-		r.nats.kill()
+		r.nats.end(syscall.SIGKILL)
 		r.gone()
 		r.silent()
 		r.nats.start()

@@ -15,7 +15,7 @@ import (
 // services that publish a command every now and then, whatever happens.
 type outage struct {
 	*drill
-	nats    *natsProcess
+	nats    *natsServers
 	redis   *redisProcess
 	links   []*link
 	workers []*workerProcess

@@ -3,10 +3,14 @@ package drills
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
 	"time"
 
 	"refundworker/idempotency/servertest"
@@ -16,30 +20,103 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// natsProcess is a nats-server that can be ended and started again on the same files and address.
-type natsProcess struct {
-	*process
-	d    *drill
-	addr string
-	dir  string
-	args []string
+// members is how many servers the NATS of a drill consists of. Drills about the files of one server run on one alone.
+var members = flag.Int("servers", 1, "how many servers the NATS of each drill consists of: 1 or 3")
+
+// natsServers is NATS, one server or a cluster, that can be ended and started again on the same files and addresses.
+type natsServers struct {
+	d       *drill
+	servers []*natsServer
+	// dir has the files of all of them.
+	dir string
 }
 
-func (d *drill) nats(args ...string) *natsProcess {
+type natsServer struct {
+	*process
+	name, addr, dir string
+	args            []string
+}
+
+// aboutOneServer skips a drill about the files of one server where there are to be more.
+func aboutOneServer(t *testing.T) {
+	if *members > 1 {
+		t.Skip("is about the files of one server")
+	}
+}
+
+// nats starts NATS.
+func (d *drill) nats(args ...string) *natsServers {
 	d.t.Helper()
-	n := &natsProcess{d: d, addr: servertest.Address(d.t), dir: filepath.Join(d.dir, "nats"), args: args}
+	n := d.natsLater(*members, args...)
 	n.start()
 	return n
 }
 
-func (n *natsProcess) url() string { return "nats://" + n.addr }
+// natsLater is NATS that is not there yet.
+func (d *drill) natsLater(count int, args ...string) *natsServers {
+	d.t.Helper()
+	n := &natsServers{d: d, dir: filepath.Join(d.dir, "nats")}
+	if count == 1 {
+		n.servers = []*natsServer{{addr: servertest.Address(d.t), dir: n.dir, args: args}}
+		return n
+	}
+	var routes []string
+	for range count {
+		routes = append(routes, "nats://"+servertest.Address(d.t))
+	}
+	for i, route := range routes {
+		name := string(rune('a' + i))
+		// Clients know the servers that they are given, and no others: some are led over a link.
+		n.servers = append(n.servers, &natsServer{name: name, addr: servertest.Address(d.t), dir: filepath.Join(n.dir, name),
+			args: append([]string{"--server_name", name, "--cluster_name", "drill", "--cluster", route, "--no_advertise",
+				"--routes", strings.Join(routes, ",")}, args...)})
+	}
+	return n
+}
 
-func (n *natsProcess) start() {
+// url names all servers.
+func (n *natsServers) url() string {
+	var urls []string
+	for _, s := range n.servers {
+		urls = append(urls, "nats://"+s.addr)
+	}
+	return strings.Join(urls, ",")
+}
+
+// addr is that of one server.
+func (n *natsServers) addr() string { return n.servers[0].addr }
+
+// start starts all servers, and waits until they work as one.
+func (n *natsServers) start() {
 	n.d.t.Helper()
-	_, port, _ := net.SplitHostPort(n.addr)
-	args := append([]string{"-a", "127.0.0.1", "-p", port, "-js", "-sd", n.dir}, n.args...)
-	n.process = n.d.launch(exec.Command(buildOnce(n.d.t, natsServer), args...))
-	n.d.until("nats-server listens", func() error { return listens(n.addr) })
+	for _, s := range n.servers {
+		s.start(n.d)
+	}
+	if len(n.servers) == 1 {
+		return
+	}
+	js := n.d.client(n.url())
+	n.d.until("the cluster has a leader", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := js.AccountInfo(ctx)
+		return err
+	})
+}
+
+// end ends all servers.
+func (n *natsServers) end(sig syscall.Signal) {
+	for _, s := range n.servers {
+		_ = s.process.end(sig)
+	}
+}
+
+func (s *natsServer) start(d *drill) {
+	d.t.Helper()
+	_, port, _ := net.SplitHostPort(s.addr)
+	args := append([]string{"-a", "127.0.0.1", "-p", port, "-js", "-sd", s.dir}, s.args...)
+	s.process = d.launch(exec.Command(buildOnce(d.t, natsProgram), args...))
+	d.until("nats-server listens", func() error { return listens(s.addr) })
 }
 
 func listens(addr string) error {

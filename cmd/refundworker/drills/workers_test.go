@@ -27,6 +27,9 @@ func (d *drill) config(change func(map[string]any)) string {
 		"bbmsl": map[string]any{"baseURL": d.bank.baseURL, "merchantId": "700123",
 			"privateKey": "${MERCHANT_KEY}", "model": "hosted", "voidUnsettled": true}}},
 		"log": map[string]any{"level": "info"}}
+	if *members > 1 {
+		settings["nats"] = map[string]any{"replicas": *members}
+	}
 	if change != nil {
 		change(settings)
 	}
