@@ -21,7 +21,7 @@ func noted(e schemas.Event) ledger.Entry { return ledger.Entry{Event: e, ID: e.I
 // Append is part of refund.Log.
 func (l log) Append(e ledger.Entry, after uint64) (refund.Stored, error) {
 	l.carryOn(&e)
-	if (after == 0 || e.Event.Kind == schemas.KindParked) && l.command.RequestID == e.Event.RequestID {
+	if (!l.begun || e.Event.Kind == schemas.KindParked) && l.command.RequestID == e.Event.RequestID {
 		e.Command = inOneLine(l.msg.Data())
 	}
 	ctx, end := l.obs.sending(l.ctx, e.Event)
@@ -62,9 +62,9 @@ func (l log) Head(id schemas.RequestID) (ledger.Entry, error) {
 // Chain is part of refund.Log.
 func (l log) Chain(id schemas.RequestID) ([]ledger.Entry, error) {
 	chain, err := l.journal.Chain(l.ctx, id)
-	if len(chain) > 0 && !l.resumed {
-		l.resumed = true
-		l.obs.resume(l.ctx, chain[0].Trace)
+	if first := ledger.FirstOwn(chain); first != nil && !l.begun {
+		l.begun = true
+		l.obs.resume(l.ctx, first.Trace)
 	}
 	return chain, noAnswer(err)
 }

@@ -58,8 +58,8 @@ type delivery struct {
 	command   schemas.Command
 	// trace is what events of this delivery carry on.
 	trace nats.Header
-	// resumed is set once the delivery is linked to the refund's first.
-	resumed bool
+	// begun is set once an event of the refund was read. The delivery is linked to the trace of the first.
+	begun bool
 	// permit is the right to call the provider; nil where nothing calls it.
 	permit *brakes.Permit
 	// answer is what the claim said, and attempt the number of the last attempt journalled by this delivery.

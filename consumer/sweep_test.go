@@ -67,29 +67,41 @@ func sumPoints[N int64 | float64](points []metricdata.DataPoint[N], labels []str
 }
 
 // Every message that carried a refund is lost. It is carried on from the journal, with all that its command said, and ends
-// as if nothing had been.
+// as if nothing had been. That its subject in the journal began with what no worker wrote changes nothing.
 func TestOpenRefundWithoutAMessageIsCarriedOn(t *testing.T) {
 	t.Parallel()
-	inFakeTime(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:10m", "succeeded"}}, func(f *fixture) {
-		measured := f.measured()
-		f.start()
-		f.publish(command("one", ""))
-		f.eventually("it is open, and a schedule carries it", func() error {
-			if err := f.was("one", schemas.KindDeferred); err != nil {
-				return err
-			}
-			return f.left(0, 1)
+	for _, foreign := range []bool{false, true} {
+		t.Run(fmt.Sprintf("foreign=%t", foreign), func(t *testing.T) {
+			t.Parallel()
+			inFakeTime(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:10m", "succeeded"}}, func(f *fixture) {
+				measured := f.measured()
+				f.start()
+				if foreign {
+					if _, err := f.js.Publish(context.Background(), f.subjects.Journal("one"), []byte("{}")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				f.publish(command("one", ""))
+				f.eventually("it is open, and a schedule carries it", func() error {
+					if err := f.was("one", schemas.KindDeferred); err != nil {
+						return err
+					}
+					return f.left(0, 1)
+				})
+				f.purge(schemas.StreamRetries)
+				f.eventually("it is carried on", func() error { return f.left(0, 1) })
+				time.Sleep(10 * time.Minute) // it is not due before
+				f.eventually("it ends", func() error { return f.was("one", schemas.KindSucceeded) })
+				f.quiet()
+				if !foreign {
+					f.chained("one")
+				}
+				if n := measured("refund.carriers.restored", "reason", "missing"); n != 1 {
+					t.Errorf("%v were carried on from the journal, want 1", n)
+				}
+			})
 		})
-		f.purge(schemas.StreamRetries)
-		f.eventually("it is carried on", func() error { return f.left(0, 1) })
-		time.Sleep(10 * time.Minute) // it is not due before
-		f.eventually("it ends", func() error { return f.was("one", schemas.KindSucceeded) })
-		f.quiet()
-		f.chained("one")
-		if n := measured("refund.carriers.restored", "reason", "missing"); n != 1 {
-			t.Errorf("%v were carried on from the journal, want 1", n)
-		}
-	})
+	}
 }
 
 // A schedule falls due while its stream takes nothing, and never fires: it is fired when there is room again.

@@ -274,7 +274,7 @@ func (s *Sweep) restore(ctx context.Context, o idempotency.Open) (bool, error) {
 	subjects := s.cfg.Sender.Subjects()
 	next := stream.Scheduled{Subject: subjects.Later(o.Provider, o.RequestID), Target: subjects.Retry(o.Provider),
 		ID: fmt.Sprintf("%s:restored:%d", o.RequestID, refund.Head), At: time.Now().Add(s.cfg.Store.Gate().Apart()),
-		Copy: stream.Copy{Body: refund.Command, Header: stream.TraceHeader(chain[0]), Since: refund.First.OccurredAt}}
+		Copy: stream.Copy{Body: refund.Command, Header: stream.TraceHeader(*ledger.FirstOwn(chain)), Since: refund.First.OccurredAt}}
 	if _, err := s.cfg.Sender.PublishAfter(ctx, next.Message(), 0); errors.Is(err, stream.ErrOvertaken) {
 		return true, nil // one stands there by now
 	} else if err != nil {

@@ -33,6 +33,16 @@ type Entry struct {
 	TraceState, Baggage string
 }
 
+// FirstOwn is the first entry of a chain that a worker wrote; nil when there is none.
+func FirstOwn(chain []Entry) *Entry {
+	for i := range chain {
+		if !chain[i].Foreign {
+			return &chain[i]
+		}
+	}
+	return nil
+}
+
 // HoldKind says what an intent asks of its payment.
 type HoldKind string
 
