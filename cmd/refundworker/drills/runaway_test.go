@@ -18,6 +18,7 @@ import (
 // fleet is workers that share one NATS and one Redis.
 type fleet struct {
 	*drill
+	nats    *natsServers
 	redis   *redisProcess
 	natsURL string
 	workers []*workerProcess
@@ -33,7 +34,7 @@ const fleetSize = 3
 func newFleet(d *drill, size int, instances ...any) *fleet {
 	d.t.Helper()
 	nats, redis := d.nats(), d.redis()
-	f := &fleet{drill: d, redis: redis, natsURL: nats.url(), load: d.load(d.client(nats.url()))}
+	f := &fleet{drill: d, nats: nats, redis: redis, natsURL: nats.url(), load: d.load(d.client(nats.url()))}
 	d.t.Cleanup(d.bank.Close)
 	config := d.config(func(settings document) { settings["providers"] = instances })
 	for i := range size {

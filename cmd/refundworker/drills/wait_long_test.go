@@ -43,6 +43,14 @@ type pacing struct {
 	times map[schemas.RequestID]*timing
 }
 
+// openCards has the provider take refunds of any card payment.
+func (p *pacing) openCards() {
+	p.t.Helper()
+	p.must(p.bank.Google.SetKeys([]simulator.GoogleKeys{{Account: cardAccount, Mode: simulator.GooglePlain}}))
+	p.must(p.bank.Google.SetOpen(simulator.GooglePayment{Account: cardAccount,
+		Amount: schemas.Money{Micros: paymentUnits * micros, Currency: "CAD"}}))
+}
+
 // round publishes refunds at a steady pace, each of a payment of its own, and waits until the provider has taken all of them
 // on.
 func (p *pacing) round(name string, armed bool) {
@@ -80,7 +88,11 @@ func (p *pacing) read() {
 		meta, err := msg.Metadata()
 		p.must(err)
 		e := p.readEvent(msg)
-		switch t := p.times[e.Event.RequestID]; e.Event.Kind {
+		t, ours := p.times[e.Event.RequestID]
+		if !ours {
+			return
+		}
+		switch e.Event.Kind {
 		case schemas.KindDispatched:
 			t.dispatched = meta.Timestamp
 		case schemas.KindAcknowledged:
@@ -130,9 +142,7 @@ func (p *pacing) waits() (count int, classes []string) {
 func TestLongGuardWait(t *testing.T) {
 	d := newDrill(t)
 	p := &pacing{fleet: newFleet(d, 1, d.cards("card-na")), times: map[schemas.RequestID]*timing{}}
-	p.must(d.bank.Google.SetKeys([]simulator.GoogleKeys{{Account: cardAccount, Mode: simulator.GooglePlain}}))
-	p.must(d.bank.Google.SetOpen(simulator.GooglePayment{Account: cardAccount,
-		Amount: schemas.Money{Micros: paymentUnits * micros, Currency: "CAD"}}))
+	p.openCards()
 	p.round("warm", true)
 	waited, _ := p.waits()
 	if waited != paceRefunds {
