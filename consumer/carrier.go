@@ -21,7 +21,7 @@ type carrier struct {
 	standing *jetstream.RawStreamMsg
 }
 
-// Standing is part of refund.Carrier. A schedule that holds no command carries nothing.
+// Standing is part of refund.Carrier.
 func (c *carrier) Standing() (*refund.Carried, error) {
 	err := c.untilDone(func() (err error) {
 		c.standing, err = c.sender.Schedule(c.ctx, c.subjects().Later(c.in.Name, c.requestID))
@@ -31,12 +31,13 @@ func (c *carrier) Standing() (*refund.Carried, error) {
 		return nil, noAnswer(err)
 	}
 	command, err := schemas.DecodeCommand(c.standing.Data, schemas.Arrival{Provider: c.in.Name})
-	if err != nil {
-		return nil, nil
+	var newer *schemas.NewerVersionError
+	if errors.As(err, &newer) {
+		return &refund.Carried{Seq: c.standing.Sequence, Newer: true}, nil
 	}
-	fingerprint, err := command.Fingerprint()
-	if err != nil {
-		return nil, nil
+	fingerprint, unhashed := command.Fingerprint()
+	if err != nil || unhashed != nil || command.RequestID != c.requestID {
+		return &refund.Carried{Seq: c.standing.Sequence, Unreadable: true}, nil
 	}
 	since, _ := time.Parse(time.RFC3339Nano, c.standing.Header.Get(schemas.HeaderSince))
 	return &refund.Carried{Seq: c.standing.Sequence, Command: command, Fingerprint: fingerprint, Arrived: since,

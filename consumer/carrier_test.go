@@ -217,3 +217,54 @@ func (f *fixture) encoded(c schemas.Command) string {
 	}
 	return string(body)
 }
+
+// What stands where a refund's schedule stands, and carries nothing, becomes a dead letter: the refund is carried on.
+func TestWhatStandsInASchedulesPlaceIsBuried(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:1m", "succeeded"}}, func(f *fixture) {
+		f.start()
+		if _, err := f.js.Publish(context.Background(), f.subjects.Later(provider, "one"), []byte(`{"stream":"x","seq":2}`)); err != nil {
+			t.Fatal(err)
+		}
+		f.publish(command("one", ""))
+		f.eventually("it ends", func() error { return f.was("one", schemas.KindSucceeded) })
+		f.quiet()
+		if n := f.messages(schemas.StreamDead); n != 1 {
+			t.Errorf("%d dead letters, want what stood there", n)
+		}
+	})
+}
+
+// A newer version of the worker has scheduled a refund, and its command cannot be read here. A copy that can be read waits
+// behind it, and replaces nothing.
+func TestScheduleOfANewerVersionStays(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, scripted.Config{Outcomes: []string{"not_now:provider_busy:1m", "succeeded"}}, func(f *fixture) {
+		f.start()
+		body, err := command("one", "").Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		newer := append([]byte(`{"schemaVersion":"1.1",`), body[1:]...)
+		ctx := context.Background()
+		ack, err := f.js.Publish(ctx, f.subjects.Later(provider, "one"), newer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.publish(command("one", ""))
+		f.eventually("it is deferred", func() error { return f.was("one", schemas.KindDeferred) })
+		time.Sleep(5 * time.Minute)
+		stream, err := f.js.Stream(ctx, schemas.StreamRetries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := stream.GetLastMsgForSubject(ctx, f.subjects.Later(provider, "one")); err != nil || m.Sequence != ack.Sequence {
+			t.Errorf("what the newer version scheduled is not there any more: %v, %v", m, err)
+		}
+		if err := stream.DeleteMsg(ctx, ack.Sequence); err != nil { // the newer version went on with it
+			t.Fatal(err)
+		}
+		f.eventually("it ends", func() error { return f.was("one", schemas.KindSucceeded) })
+		f.quiet()
+	})
+}

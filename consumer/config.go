@@ -94,6 +94,8 @@ type Backoff struct {
 const (
 	// longestTimeout bounds one call: what is in doubt waits for at least as long.
 	longestTimeout = 4 * time.Minute
+	// longestSilence is how long an open refund may go without a new event, unless the provider owes it a result.
+	longestSilence = 14 * 24 * time.Hour
 	// publishTimeout bounds one try to publish.
 	publishTimeout = 5 * time.Second
 	// callMargin is kept free between the latest end of a call and the end of its lease.
@@ -156,6 +158,10 @@ func (c Config) Validate() error {
 		wrong("retain is %s, want more than accept (%s) and a day: records must outlive every duplicate that is accepted",
 			c.Retain, c.Accept)
 	}
+	if longest := max(c.PendingTimeout, longestSilence) + 24*time.Hour; c.Retain < longest {
+		wrong("retain is %s, want at least %s: an open refund's events must outlive pendingTimeout (%s), and two weeks", c.Retain, longest,
+			c.PendingTimeout)
+	}
 	if c.Replicas < 1 || c.Replicas > 5 {
 		wrong("replicas is %d, want 1 to 5", c.Replicas)
 	}
@@ -178,12 +184,12 @@ func (c Config) Validate() error {
 			wrong("provider %q is configured twice", in.Name)
 		}
 		seen[in.Name] = true
-		errs = append(errs, in.problems(c)...)
+		errs = append(errs, in.problems()...)
 	}
 	return errors.Join(errs...)
 }
 
-func (in Instance) problems(c Config) []error {
+func (in Instance) problems() []error {
 	var errs []error
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("provider %q: %s", in.Name, fmt.Sprintf(format, args...)))
@@ -218,7 +224,7 @@ func (in Instance) problems(c Config) []error {
 		wrong("velocity has %d bounds, want at most %d", len(in.Velocity), maxVelocity)
 	}
 	for i, v := range in.Velocity {
-		v.judge(min(maxWindow, c.Retain), func(format string, args ...any) {
+		v.judge(func(format string, args ...any) {
 			wrong("velocity[%d]: %s", i, fmt.Sprintf(format, args...))
 		})
 	}
@@ -237,9 +243,9 @@ func (in Instance) judgeRate(wrong func(format string, args ...any)) {
 	}
 }
 
-func (v Velocity) judge(longest time.Duration, wrong func(format string, args ...any)) {
-	if v.Window < time.Second || v.Window > longest {
-		wrong("window is %s, want 1s to %s", v.Window, longest)
+func (v Velocity) judge(wrong func(format string, args ...any)) {
+	if v.Window < time.Second || v.Window > maxWindow {
+		wrong("window is %s, want 1s to %s", v.Window, maxWindow)
 	}
 	if v.Count < 0 || v.Count > maxCount {
 		wrong("count is %d, want 1 to %d", v.Count, maxCount)

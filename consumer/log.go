@@ -70,8 +70,11 @@ func (l log) Chain(id schemas.RequestID) ([]ledger.Entry, error) {
 }
 
 func noAnswer(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, stream.ErrUnreadable), errors.Is(err, stream.ErrTooLong):
+		return fmt.Errorf("%w: %w", refund.ErrUnreadable, err)
 	}
 	return fmt.Errorf("%w: %w", refund.ErrNoAnswer, err)
 }
@@ -93,6 +96,7 @@ func (l log) carryOn(e *ledger.Entry) {
 
 func (l log) stored(e ledger.Entry, seq uint64) {
 	l.store.Gate().Saw(seq)
+	l.begun = l.begun || e.Event.RequestID == l.command.RequestID
 	if e.Event.Kind == schemas.KindDispatched {
 		l.attempt = e.Event.Attempt
 	}

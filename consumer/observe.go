@@ -272,6 +272,10 @@ func (o *observer) warn(ctx context.Context, d *delivery, e refund.Ending) {
 	if e.Trouble != "" {
 		o.log.WarnContext(ctx, "delivery given back", "requestId", string(d.requestID), "error", e.Trouble)
 	}
+	if e.Unreadable {
+		o.log.ErrorContext(ctx, "a refund's events cannot be read: nothing happens to it until somebody has looked",
+			"provider", string(d.in.Name), "requestId", string(d.requestID), "error", e.Decision.Detail)
+	}
 	if e.Contradicted {
 		o.log.ErrorContext(ctx, "contradicting outcome, nothing overwritten", "provider", string(d.in.Name),
 			"requestId", string(d.requestID), "detail", e.Decision.Detail)

@@ -36,6 +36,9 @@ type processor struct {
 	brakes *brakes.Brakes
 	// velocity is what was last seen of the provider's velocity; nil before anything was.
 	velocity atomic.Pointer[idempotency.VelocityLook]
+	// free is set while the last look that could be relied on showed that no refund of the instance ever named what was captured,
+	// and bound once a command here named it.
+	free, bound atomic.Bool
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }
@@ -58,7 +61,7 @@ type delivery struct {
 	command   schemas.Command
 	// trace is what events of this delivery carry on.
 	trace nats.Header
-	// begun is set once an event of the refund was read. The delivery is linked to the trace of the first.
+	// begun is set once the refund has an event. The delivery is linked to the trace of the first, unless that is its own.
 	begun bool
 	// permit is the right to call the provider; nil where nothing calls it.
 	permit *brakes.Permit
@@ -74,6 +77,7 @@ func (p *processor) open(ctx context.Context, msg jetstream.Msg) (*delivery, boo
 		p.obs.log.ErrorContext(ctx, "message without metadata", "subject", msg.Subject())
 		return nil, false
 	}
+	p.store.Gate().Delivered(meta.Timestamp)
 	d := &delivery{processor: p, ctx: ctx, msg: msg, stream: meta.Stream, seq: meta.Sequence.Stream,
 		scheduled: meta.Stream == schemas.StreamRetries, arrived: meta.Timestamp}
 	if !d.scheduled { // what a publisher says of rounds and of the past counts for nothing
@@ -126,9 +130,10 @@ func (p *processor) rules() refund.Rules {
 		RetryAfterMax: p.in.RetryAfterMax, Backoff: refund.Backoff(p.in.Backoff), SameAmount: !p.cfg.IgnoreSameAmount}
 }
 
-// judgesAll reports whether each of the instance's refunds needs its payment's verdict.
+// judgesAll reports whether each of the instance's refunds needs its payment's verdict. What nobody has looked at while the
+// projection could be relied on may be bound.
 func (p *processor) judgesAll() bool {
-	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0 || p.lastVelocity().Bound
+	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0 || p.bound.Load() || !p.free.Load()
 }
 
 // decideMeeting settles deliveries whose bytes are in hand; it reports true when work goes on.

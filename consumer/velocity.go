@@ -65,10 +65,14 @@ func (p *processor) watchVelocity(ctx context.Context) {
 // readVelocity takes in whether the provider is stopped. A stop that the journal's order has decided is journalled: whoever
 // does so first, its number is the same.
 func (p *processor) readVelocity(ctx context.Context) {
+	reason := p.store.Gate().Reason()
 	look, err := p.store.LookVelocity(ctx, p.in.Name)
 	before := p.lastVelocity()
 	if err != nil || look.At < before.At { // an older one says nothing
 		return
+	}
+	if reason == idempotency.Ready {
+		p.free.Store(!look.Bound)
 	}
 	p.velocity.Store(&look)
 	p.brakes.SetStopped(look.Stopped)

@@ -73,6 +73,26 @@ func TestClaimRefusesOtherContent(t *testing.T) {
 	})
 }
 
+// What was only ever claimed owns nothing: a command that was rejected does not stand in the way of the right one.
+func TestClaimAloneOwnsNothing(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s := startSystem(t, rdb, newMemoryJournal(), Config{}).ready()
+		first, err := s.store.Claim(t.Context(), "a", fingerprintOf("a"), time.Minute)
+		if err != nil || first.Answer != Fresh {
+			t.Fatalf("the first claim: %s, %v; want FRESH", first.Answer, err)
+		}
+		if c, err := s.store.Claim(t.Context(), "a", fingerprintOf("b"), time.Minute); err != nil || c.Answer != Busy {
+			t.Errorf("other content beside it: %s, %v; want BUSY", c.Answer, err)
+		}
+		if released, err := s.store.Release(t.Context(), first, 0, 0); err != nil || !released {
+			t.Fatalf("release: %t, %v", released, err)
+		}
+		if c, err := s.store.Claim(t.Context(), "a", fingerprintOf("b"), time.Minute); err != nil || c.Answer != Fresh {
+			t.Errorf("other content after it: %s, %v; want FRESH", c.Answer, err)
+		}
+	})
+}
+
 func TestOneOfManyClaimsTakesTheLease(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		const clients = 200

@@ -64,6 +64,7 @@ type Gate struct {
 	redis    time.Time
 	lastTime time.Time     // Redis's clock at the last look
 	apart    time.Duration // how far ahead the journal's clock was at the last look
+	ahead    time.Time     // when a message from the future was last delivered
 	changed  chan struct{}
 
 	oldest   oldest    // the oldest event at the last look
@@ -127,7 +128,7 @@ func (g *Gate) closed(now time.Time) Reason {
 		return JournalSuspect
 	case g.unfit:
 		return StreamsChanged
-	case g.apart.Abs() > g.cfg.ClockBound:
+	case g.apart.Abs() > g.cfg.ClockBound, now.Sub(g.ahead) < aheadFor:
 		return NATSClock
 	case now.Sub(g.refused) < refusedFor:
 		return JournalRefuses
@@ -137,6 +138,20 @@ func (g *Gate) closed(now time.Time) Reason {
 		return JournalUnreachable
 	}
 	return Ready
+}
+
+// aheadFor is how long the gate stays closed after a message from the future.
+const aheadFor = 5 * time.Second
+
+// Delivered takes in when a server stored a message that was just delivered. Each stream may be led by another server, and one
+// whose clock is ahead fires its schedules too soon, again and again.
+func (g *Gate) Delivered(stored time.Time) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if stored.Sub(now) > g.cfg.ClockBound {
+		g.ahead = now
+	}
 }
 
 // refusedFor is how long the gate stays closed after an event was refused. Then commands try again.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -49,6 +50,26 @@ func TestClaimsWaitForTheJournalAsItStoodAtTheStart(t *testing.T) {
 		}
 		if _, err := store.LookPayment(t.Context(), "bank", "4922"); err != nil {
 			t.Errorf("a payment with the event applied: %v", err)
+		}
+	})
+}
+
+// A message that a server stored in the future tells of a clock that is ahead, whichever stream the server leads.
+func TestMessageFromTheFutureClosesTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(Config{Partitions: 1, ClockBound: 5 * time.Second, LagBound: time.Hour})
+		g.reason, g.journal, g.redis, g.compared = Ready, time.Now(), time.Now(), time.Now()
+		g.Delivered(time.Now().Add(4 * time.Second))
+		if got := g.Closed(); got != Ready {
+			t.Errorf("4 s ahead: %q, want ready", got)
+		}
+		g.Delivered(time.Now().Add(6 * time.Second))
+		if got := g.Closed(); got != NATSClock {
+			t.Errorf("6 s ahead: %q, want %q", got, NATSClock)
+		}
+		time.Sleep(aheadFor)
+		if got := g.Closed(); got != Ready {
+			t.Errorf("with no more of them: %q, want ready", got)
 		}
 	})
 }

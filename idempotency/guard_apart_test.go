@@ -81,7 +81,9 @@ func TestStopTakesNoHoldAwayInARebuild(t *testing.T) {
 	apart(t, func(s *system, reference string) {
 		for _, id := range []schemas.RequestID{"a", "b"} {
 			s.add(event(id, schemas.KindDispatched, attempt(1), of(reference, 40), names(hkd(100)),
-				func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace} }))
+				func(e *ledger.Entry) {
+					e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, Velocity: pace}
+				}))
 		}
 	}, func(t *testing.T, s *system, reference string) {
 		if look := s.look(reference); !look.Holds("a") || look.Holds("b") {

@@ -25,11 +25,13 @@ func names(captured *schemas.Money) func(*ledger.Entry) {
 }
 
 func asks(kind ledger.HoldKind) func(*ledger.Entry) {
-	return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: kind} }
+	return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: kind, Rules: ledger.GuardRules} }
 }
 
 func asksHold(lookedAt uint64) func(*ledger.Entry) {
-	return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: ledger.SoleHold, LookedAt: lookedAt} }
+	return func(e *ledger.Entry) {
+		e.Hold = &ledger.Hold{Kind: ledger.SoleHold, Rules: ledger.GuardRules, LookedAt: lookedAt}
+	}
 }
 
 // cents are hundredths of a unit, the smallest part of it that moves.

@@ -117,7 +117,7 @@ func (r register) claimed(in claiming, c Claim) []register {
 	}
 	r.now = t
 	switch {
-	case r.fingerprint != schemas.Fingerprint{} && r.fingerprint != in.fingerprint:
+	case (r.last > 0 || r.undone > 0) && r.fingerprint != in.fingerprint:
 		return r.when(c.Answer == Conflict)
 	case r.state.Outcome():
 		return r.when(c.Answer == Settled)
@@ -176,7 +176,7 @@ func (r register) held() Answer {
 // maybeClaimed is a claim whose answer is unknown: it may have taken the lease from the first moment at which it could.
 func (r register) maybeClaimed(in claiming) []register {
 	out := []register{r}
-	conflict := r.fingerprint != schemas.Fingerprint{} && r.fingerprint != in.fingerprint
+	conflict := (r.last > 0 || r.undone > 0) && r.fingerprint != in.fingerprint
 	if conflict || r.state.Outcome() {
 		return out
 	}

@@ -115,13 +115,14 @@ type modelAnswer struct {
 func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, now time.Time) modelAnswer {
 	at := m.pos[partition]
 	behind := at == nil || *at < c.floor
-	r, known := m.records[id]
+	r := m.records[id]
+	owned := r.last > 0 || r.undone > 0 // what was only ever claimed owns nothing
 	a := modelAnswer{head: max(r.last, r.undone), clean: r.undone}
 	if at != nil {
 		a.pos = *at
 	}
 	switch {
-	case !behind && known && r.fingerprint != c.fingerprint:
+	case !behind && owned && r.fingerprint != c.fingerprint:
 		a.answer = Conflict
 	case !behind && r.settled():
 		a.answer = Settled
@@ -149,7 +150,7 @@ func (m *modelRedis) claim(id schemas.RequestID, partition int, c modelClaim, no
 	switch a.answer {
 	case Fresh, Retry, Doubt, Pending, Parked, Wait, Behind:
 		a.until = now.Add(c.lease)
-		if !known {
+		if !owned {
 			r.fingerprint = c.fingerprint
 		}
 		r.owner, r.lease = c.token, a.until

@@ -46,7 +46,7 @@ func (m *claimMachine) about(t *rapid.T, e ledger.Entry) ledger.Entry {
 	if kind == "" {
 		return e
 	}
-	e.Hold = &ledger.Hold{Kind: kind}
+	e.Hold = &ledger.Hold{Kind: kind, Rules: ledger.GuardRules}
 	if kind == ledger.SoleHold {
 		e.Hold.LookedAt = uint64(rapid.IntRange(0, len(m.journal.entries)).Draw(t, "looked at"))
 	}

@@ -47,7 +47,7 @@ func withoutPayment(e ledger.Entry) ledger.Entry {
 // guardedRefund has an intent ask for its share of what its command says was captured.
 func guardedRefund(e ledger.Entry) ledger.Entry {
 	if e.Event.Kind == schemas.KindDispatched {
-		e.Event.Payment.Amount, e.Hold = hkd(100), &ledger.Hold{Kind: ledger.ShareHold}
+		e.Event.Payment.Amount, e.Hold = hkd(100), &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules}
 	}
 	return e
 }

@@ -13,7 +13,7 @@ import (
 // paced is an intent of one unit of HKD stored at a time.
 func paced(at time.Time, pace *ledger.Pace, set ...func(*ledger.Entry)) ledger.Entry {
 	e := event("a", schemas.KindDispatched, of("4922", 1), func(e *ledger.Entry) {
-		e.Hold, e.Stored = &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace}, at
+		e.Hold, e.Stored = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, Velocity: pace}, at
 	})
 	for _, s := range set {
 		s(&e)

@@ -15,7 +15,9 @@ func (s *system) runaway(from, n int, pace *ledger.Pace) {
 	for i := range n {
 		id := requestID(from + i)
 		s.journal.add(event(id, schemas.KindDispatched, attempt(1), of(string(id), 1),
-			func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Velocity: pace} }))
+			func(e *ledger.Entry) {
+				e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, Velocity: pace}
+			}))
 	}
 }
 
@@ -71,7 +73,7 @@ func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 		s.brake(schemas.KindStarted, 1)
 		waited := event(requestID(crowd-1), schemas.KindDispatched, attempt(2), of(string(requestID(crowd-1)), 1),
 			func(e *ledger.Entry) {
-				e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Velocity: &ledger.Pace{Exempt: true}}
+				e.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: ledger.GuardRules, Velocity: &ledger.Pace{Exempt: true}}
 			})
 		s.journal.add(waited)
 		s.runaway(crowd, crowd, pace)
@@ -95,7 +97,7 @@ func TestRunawayIsStoppedAtTheBound(t *testing.T) {
 func TestOnlyWhatGoesAheadIsCounted(t *testing.T) {
 	pace := &ledger.Pace{Bounds: []ledger.Bound{{Window: time.Hour, Count: 100}}}
 	hold := func(kind ledger.HoldKind) func(*ledger.Entry) {
-		return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: kind, Velocity: pace} }
+		return func(e *ledger.Entry) { e.Hold = &ledger.Hold{Kind: kind, Rules: ledger.GuardRules, Velocity: pace} }
 	}
 	onEachRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		s := startSystem(t, rdb, newMemoryJournal(), Config{Partitions: 3}).ready()

@@ -130,6 +130,8 @@ type Capabilities struct {
 	// FailuresAreFinal is set where a failure is reported only of a refund that the provider took on, and where nothing is
 	// ever taken on again under the same key.
 	FailuresAreFinal bool
+	// OneKey is set where every attempt has the same key, also after a "not now".
+	OneKey bool
 	// DayEnd is where the provider's day ends, for deferred(day_end).
 	DayEnd *time.Location
 }

@@ -50,6 +50,8 @@ const (
 	// bound as milliseconds:count:micros, 0 for no bound, "~" before those that only report; "-" for a refund that waited
 	// when the provider was last started again.
 	HeaderVelocity = "Refund-Velocity"
+	// HeaderUndone is, on a dispatched event, the sequence up to which every earlier attempt surely did not reach the provider.
+	HeaderUndone = "Refund-Undone"
 	// HeaderRound counts, on a schedule, the rounds without progress; it only spaces them out.
 	HeaderRound = "Refund-Round"
 	// HeaderSince tells, on a schedule, when a worker first saw the notice, or when the command came into its stream.

@@ -66,7 +66,7 @@ func (r *run) intent(baseline providers.Baseline, hold *ledger.Hold) ledger.Entr
 	e := r.about(schemas.KindDispatched)
 	until := r.deadline
 	e.Attempt, e.LeaseUntil, e.IdempotencyKey, e.Baseline = r.refund.Attempts+1, &until, r.key(), baseline
-	return ledger.Entry{Event: e, ID: e.ID(), Owner: r.claim.Token, Hold: hold}
+	return ledger.Entry{Event: e, ID: e.ID(), Owner: r.claim.Token, Hold: hold, Undone: r.refund.Undone}
 }
 
 // intended takes the own intent in: it is the head now.

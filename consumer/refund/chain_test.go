@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"refundworker/idempotency/ledger"
+	"refundworker/providers"
 	"refundworker/schemas"
 )
 
@@ -40,15 +41,18 @@ func TestIdempotencyKey(t *testing.T) {
 		last      string
 		doubt     bool
 		cleared   bool
+		oneKey    bool
 		want      string
 	}{
-		{"a first attempt", 0, "", false, false, "one"},
-		{"after two deferrals", 2, "one:r1", false, false, "one:r2"},
-		{"in doubt", 1, "one:r1", true, false, "one:r1"},
-		{"in doubt, and an earlier attempt's deferral is counted", 1, "one", true, false, "one"},
-		{"doubt ended", 1, "one", true, true, "one:r1"},
+		{"a first attempt", 0, "", false, false, false, "one"},
+		{"after two deferrals", 2, "one:r1", false, false, false, "one:r2"},
+		{"after two deferrals, of a provider with one key", 2, "one", false, false, true, "one"},
+		{"in doubt", 1, "one:r1", true, false, false, "one:r1"},
+		{"in doubt, and an earlier attempt's deferral is counted", 1, "one", true, false, false, "one"},
+		{"doubt ended", 1, "one", true, true, false, "one:r1"},
 	} {
-		r := &run{Delivery: Delivery{Command: schemas.Command{RequestID: "one"}}, cleared: test.cleared,
+		caps := providers.Capabilities{OneKey: test.oneKey}
+		r := &run{Protocol: &Protocol{Rules: Rules{Capabilities: caps}}, Delivery: Delivery{Command: schemas.Command{RequestID: "one"}}, cleared: test.cleared,
 			refund: ledger.Refund{Key: test.last, Deferrals: test.deferrals, Intents: []ledger.Intent{{Seq: 1, Clean: !test.doubt}}}}
 		if got := r.key(); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
@@ -93,19 +97,21 @@ func TestReversalBehindAgedEvents(t *testing.T) {
 // on again under it. Then it contradicts a success.
 func TestWhatAFailureIsAbout(t *testing.T) {
 	for _, test := range []struct {
-		attempts, deferrals int
-		final, settles      bool
+		attempts, deferrals    int
+		final, oneKey, settles bool
 	}{
-		{1, 0, false, true},
-		{2, 0, false, false},
-		{2, 0, true, true},
-		{2, 1, true, false}, // the second had a key of its own
-		{0, 0, true, false},
+		{1, 0, false, false, true},
+		{2, 0, false, false, false},
+		{2, 0, true, false, true},
+		{2, 1, true, false, false}, // the second had a key of its own
+		{2, 1, true, true, true},
+		{2, 1, false, true, false},
+		{0, 0, true, true, false},
 	} {
 		refund := at(in(schemas.KindAcknowledged, day, test.attempts)).refund
 		refund.First.Provider, refund.Deferrals = "test", test.deferrals
 		rules := testRules
-		rules.Capabilities.FailuresAreFinal = test.final
+		rules.Capabilities.FailuresAreFinal, rules.Capabilities.OneKey = test.final, test.oneKey
 		n := schemas.Notice{NoticeID: "n", Provider: "test", RefundRequestID: "r", Type: schemas.NoticeResultType,
 			Result: &schemas.NoticeResult{Kind: schemas.KindFailed, Reason: schemas.ReasonDeclined}}
 		d, _ := decideNotice(rules, Noticed{Notice: n, Since: noon}, refund, noon)

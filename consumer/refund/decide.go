@@ -162,7 +162,7 @@ func (s situation) worn() bool {
 }
 
 // calls counts the attempts that may have reached the provider, the own one among them.
-func (s situation) calls() int { return s.refund.Reached(s.claim.Clean) }
+func (s situation) calls() int { return s.refund.Reached() }
 
 // conclusive is when "not found" counts.
 func (s situation) conclusive() time.Time {
@@ -200,7 +200,11 @@ func decideState(s situation) (Decision, bool) {
 	case waiting:
 		return abandon(s.refund.Due.Sub(s.now), 0, "not due"), true
 	case fresh:
-		if s.refund.First == nil && !s.scheduled && s.now.Sub(s.command.RequestedAt) > s.Accept {
+		switch {
+		case s.refund.First != nil:
+		case s.scheduled && s.now.Sub(s.arrived) > s.Accept: // it may have been begun, and its events have aged out
+			return park(schemas.ReasonOutcomeUnknown, providers.Result{}, "it waited for longer than its events may be kept"), true
+		case !s.scheduled && s.now.Sub(s.command.RequestedAt) > s.Accept:
 			return refuse(schemas.ReasonTooOld, []schemas.Problem{{Pointer: "/requestedAt",
 				Rule: "must not be older than " + s.Accept.String()}}), true
 		}
@@ -214,7 +218,7 @@ func decideAttempt(s situation) (Decision, bool) {
 	case s.expired() && s.clean():
 		return Decision{Kind: schemas.KindFailed, Reason: schemas.ReasonExpired, FoundBy: schemas.FoundByLookup, Then: Ack,
 			Detail: "notAfter has passed and nothing was executed"}, true
-	case s.expired(), s.calls() >= s.MaxAttempts, s.calls() == 0 && s.worn():
+	case s.expired(), s.calls() >= s.MaxAttempts, s.calls() == 0 && s.worn(), s.refund.Tried() >= maxTried:
 		return s.giveUp("no further attempt may be made"), true
 	}
 	return Decision{}, false

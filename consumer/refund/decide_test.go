@@ -44,7 +44,7 @@ func in(k schemas.Kind, ago time.Duration, attempts int) func(*situation) {
 // clean has Redis say that every attempt up to a sequence surely did nothing.
 func clean(seq uint64) func(*situation) {
 	return func(s *situation) {
-		s.claim.Clean = seq
+		s.claim.Clean, s.refund.Undone = seq, seq
 		for i := range s.refund.Intents {
 			s.refund.Intents[i].Clean = s.refund.Intents[i].Seq <= seq
 		}

@@ -1,6 +1,7 @@
 package refund
 
 import (
+	"errors"
 	"time"
 
 	"refundworker/schemas"
@@ -13,6 +14,8 @@ type Ending struct {
 	Became   Disposition
 	// Stored is set when the decision's event is in the journal.
 	Stored bool
+	// Unreadable is set when the refund's events are there and cannot be read: a person has to look.
+	Unreadable bool
 	// Contradicted is set when the journal says otherwise, for good. Nothing was overwritten.
 	Contradicted bool
 	// Trouble says what could not be done, in words.
@@ -69,6 +72,16 @@ func (r disposal) finish(d Decision) (Ending, bool) {
 		}
 	}
 	return r.dispose(ending), true
+}
+
+// unread ends a delivery whose refund's events could not be read, now or at all.
+func (r disposal) unread(err error, release Release) Ending {
+	d := Decision{Release: release, Then: Later, Delay: unreadable, Round: r.Round, Detail: err.Error()}
+	broken := errors.Is(err, ErrUnreadable)
+	if broken {
+		d.Delay = brokenWait
+	}
+	return r.dispose(Ending{Decision: d, Unreadable: broken})
 }
 
 // end ends a delivery about which there is nothing to journal.
@@ -129,7 +142,7 @@ func (r disposal) giveBack(delay time.Duration, cause error) Ending {
 // release gives the lease back where the decision says so. Past its deadline a worker does nothing more with a claim. A
 // release that fails costs the rest of the lease.
 func (r disposal) release(d Decision) {
-	if d.Release == Keep || r.claim.Answer != Taken || !r.Clock.Now().Before(r.deadline) {
+	if d.Release == Keep || r.claim.Answer != Taken || isOver(r.Clock.Now(), r.deadline) {
 		return
 	}
 	pause := time.Duration(0)
@@ -143,7 +156,8 @@ func (r disposal) release(d Decision) {
 // later, that one does: however many come, and when, they put nothing off. It returns what is to be done instead where
 // the message that stands carries other content.
 func (r disposal) carryOn(d Decision) (*Decision, error) {
-	for {
+	until := r.Clock.Now().Add(r.RecordGrace)
+	for !isOver(r.Clock.Now(), until) {
 		standing, err := r.Carrier.Standing()
 		if err != nil {
 			return nil, err
@@ -152,6 +166,13 @@ func (r disposal) carryOn(d Decision) (*Decision, error) {
 		s := Schedule{At: now.Add(d.Delay), Round: d.Round, Arrived: r.Arrived}
 		switch {
 		case standing == nil:
+		case standing.Newer:
+			return &Decision{Then: Nak, Delay: newerWait, Detail: "a newer version of the worker carries the refund on"}, nil
+		case standing.Unreadable:
+			if err := r.Carrier.BuryStanding(*standing, schemas.ReasonMalformed, "it stood where a refund's schedule stands"); err != nil {
+				return nil, err
+			}
+			s.Replaces = standing.Seq
 		case standing.Fingerprint != r.Fingerprint:
 			if instead, err := r.meetRival(*standing, d); instead != nil || err != nil {
 				return instead, err
@@ -173,6 +194,7 @@ func (r disposal) carryOn(d Decision) (*Decision, error) {
 			return nil, err
 		}
 	}
+	return nil, ErrStale
 }
 
 // meetRival settles to whom the requestId belongs: to the content of the chain's first event. While there is none, nobody

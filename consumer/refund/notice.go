@@ -2,6 +2,7 @@ package refund
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,7 +35,7 @@ func (p *Protocol) Settle(n Noticed) Ending {
 	r.Command.RequestID, r.Arrived = n.Notice.RefundRequestID, n.Since
 	for {
 		if err := r.read(); err != nil {
-			return r.giveBack(notReady, err)
+			return r.unreadNotice(err)
 		}
 		decision, reversal := decideNotice(r.Rules, n, r.refund, r.Clock.Now())
 		if decision.Kind == "" {
@@ -52,10 +53,19 @@ func (p *Protocol) Settle(n Noticed) Ending {
 			return r.giveBack(giveBack, ErrLost)
 		}
 		// Somebody stored something first: it is judged by what is there now.
-		if !r.Clock.Now().Before(r.deadline) {
+		if isOver(r.Clock.Now(), r.deadline) {
 			return r.giveBack(giveBack, ErrNotDone)
 		}
 	}
+}
+
+// unreadNotice has a notice come again whose refund's events could not be read. One that cannot be read at all waits in a
+// schedule.
+func (r disposal) unreadNotice(err error) Ending {
+	if !errors.Is(err, ErrUnreadable) {
+		return r.giveBack(notReady, err)
+	}
+	return r.endNotice(Ending{Decision: Decision{Then: Later, Delay: brokenWait, Detail: err.Error()}, Unreadable: true})
 }
 
 // endNotice has the refund's schedule fire where the notice moved the refund or asks for a lookup, and ends the delivery.
@@ -108,7 +118,7 @@ func decideNotice(rules Rules, n Noticed, refund ledger.Refund, now time.Time) (
 // isAboutAll reports whether a failure that the provider reports says that no attempt will move money: there was one, or
 // all had the same key and the provider takes nothing on again under it.
 func isAboutAll(caps providers.Capabilities, refund ledger.Refund) bool {
-	return len(refund.Intents) == 1 || len(refund.Intents) > 1 && caps.FailuresAreFinal && refund.Deferrals == 0
+	return len(refund.Intents) == 1 || len(refund.Intents) > 1 && caps.FailuresAreFinal && (refund.Deferrals == 0 || caps.OneKey)
 }
 
 func contradicts(k schemas.Kind, outcome schemas.Event) Decision {

@@ -28,6 +28,9 @@ var (
 	ErrLost = errors.New("it is not known whether the event is stored")
 	// ErrNotDone occurs when an append was surely not stored.
 	ErrNotDone = errors.New("the event is not stored")
+	// ErrUnreadable occurs when a refund's events are there and cannot be read: trying again changes nothing, a person has to
+	// look.
+	ErrUnreadable = errors.New("the refund's events cannot be read")
 	// ErrStale occurs when what was to be replaced is not there any more.
 	ErrStale = errors.New("something else stands there by now")
 	// ErrNotAsked occurs when the provider may not be asked now: surely nothing left.
@@ -96,7 +99,7 @@ type Stored struct {
 
 // Payments is what the journal's order makes of the refunds of a payment.
 type Payments interface {
-	// Look says what the payment has left, so that nothing is journalled that cannot fit. It decides nothing.
+	// Look says what the payment has left, so that nothing is journalled that cannot fit. What it says fits still needs Await.
 	Look(a ledger.Asked) (Room, error)
 	// Await waits, until a time, for the verdict about the refund's intents up to a sequence.
 	Await(a ledger.Asked, seq uint64, until time.Time) (Grant, error)
@@ -152,7 +155,7 @@ type Carrier interface {
 	Wake() error
 	// Bury stores the dead letter of the message in hand.
 	Bury(reason schemas.Reason, detail string) error
-	// BuryStanding stores the dead letter of the message that carries other content under the requestId.
+	// BuryStanding stores the dead letter of the message that stands, which carries other content or none.
 	BuryStanding(c Carried, reason schemas.Reason, detail string) error
 	// Ack, Nak and Term end the delivery. One that is lost is harmless: the message comes again.
 	Ack() error
@@ -160,11 +163,13 @@ type Carrier interface {
 	Term(reason schemas.Reason) error
 }
 
-// Carried is a message that carries a refund.
+// Carried is a message that carries a refund, or stands where one would: Unreadable is set for one that carries nothing, and
+// Newer for one that only a newer version of the worker can read.
 type Carried struct {
-	Seq         uint64
-	Command     schemas.Command
-	Fingerprint schemas.Fingerprint
+	Seq               uint64
+	Unreadable, Newer bool
+	Command           schemas.Command
+	Fingerprint       schemas.Fingerprint
 	// Arrived is when its command first came, and Due when it fires.
 	Arrived, Due time.Time
 	// BodyHash is the hash of the command as it was published.

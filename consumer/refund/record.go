@@ -22,7 +22,7 @@ const (
 // first: the head does, where owner, attempt and kind are the own ones.
 func (p *Protocol) put(e ledger.Entry, after uint64, until time.Time) (uint64, put) {
 	for wait := appendPause; ; wait = min(2*wait, appendPauseMax) {
-		if !p.Clock.Now().Before(until) {
+		if isOver(p.Clock.Now(), until) {
 			return 0, unknown
 		}
 		done, err := p.Log.Append(e, after)
@@ -114,7 +114,7 @@ func (p *Protocol) chainUntil(id schemas.RequestID, until time.Time) ([]ledger.E
 			return chain, true
 		}
 		p.Clock.Sleep(wait)
-		if !p.Clock.Now().Before(until) {
+		if isOver(p.Clock.Now(), until) {
 			return nil, false
 		}
 	}

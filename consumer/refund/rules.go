@@ -63,8 +63,12 @@ const (
 	verdictLook = 30 * time.Second
 	// rivalWait bounds how long a command waits in its stream behind another one with other content.
 	rivalWait = time.Minute
-	// unreadable is the wait for a chain that cannot be read now.
-	unreadable = time.Minute
+	// maxTried bounds all attempts, those among them that surely did nothing: a chain must stay short enough to be read.
+	maxTried = 1000
+	// unreadable is the wait for a chain that cannot be read now, and brokenWait for one that cannot be read at all.
+	unreadable, brokenWait = time.Minute, 15 * time.Minute
+	// newerWait is how long a command waits behind a message that only a newer version of the worker can read.
+	newerWait = 30 * time.Second
 )
 
 // delay is how long to wait after round n (1 for the first). spread, from 0 to 1, places it within the jitter.
@@ -75,6 +79,12 @@ func (b Backoff) delay(n int, spread float64) time.Duration {
 	}
 	d = min(d, float64(b.Max))
 	return time.Duration(d + (2*spread-1)*b.Jitter*d)
+}
+
+// isOver reports whether a time has come, by the monotonic clock or by the wall's: on a machine that was suspended the former
+// stood still, and the time is over all the same.
+func isOver(now, until time.Time) bool {
+	return !now.Before(until) || !now.Round(0).Before(until.Round(0))
 }
 
 // nextLook is how long to wait for the next lookup of a refund that has been in doubt or pending since a time: soon at

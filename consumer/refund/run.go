@@ -59,7 +59,7 @@ func (p *Protocol) Work(d Delivery) Ending {
 	}
 	if claim.Head > 0 || claim.Answer == Conflict {
 		if err := r.read(); err != nil {
-			return r.end(abandon(unreadable, r.Round, err.Error()))
+			return r.unread(err, Abandon)
 		}
 	}
 	if claim.Answer == Conflict && r.refund.First == nil { // it may be the first all the same, and reject nobody
@@ -72,11 +72,11 @@ func (p *Protocol) Work(d Delivery) Ending {
 				return ending
 			}
 		}
-		if !r.Clock.Now().Before(r.deadline) {
+		if isOver(r.Clock.Now(), r.deadline) {
 			return r.end(later(scheduleFloor, r.Round, "others were first until the lease ended"))
 		}
 		if err := r.read(); err != nil {
-			return r.end(later(unreadable, r.Round, err.Error()))
+			return r.unread(err, Keep)
 		}
 	}
 }
@@ -169,6 +169,9 @@ func (r *run) followUp() Decision {
 	case !r.Capabilities.Lookup:
 		return decideUnfound(s, "the provider reports by notice")
 	}
+	if decision, done := r.askGuard(); done { // an attempt that it denied made no call, and its baseline says nothing
+		return decision
+	}
 	request := r.request()
 	request.ProviderRefundID = r.refund.ProviderRefundID
 	finding, asked, err := r.lookup(request)
@@ -190,7 +193,7 @@ func (r *run) lookup(request providers.Request) (providers.Finding, time.Time, e
 func (r *run) lastCall() time.Time { return r.deadline.Add(-r.Timeout - callMargin) }
 
 // fits reports whether a call that starts now ends inside the lease.
-func (r *run) fits() bool { return r.Clock.Now().Before(r.lastCall()) }
+func (r *run) fits() bool { return !isOver(r.Clock.Now(), r.lastCall()) }
 
 // asked is the refund as its payment is asked for it.
 func (r *run) asked() ledger.Asked {
@@ -216,13 +219,14 @@ func (r *run) request() providers.Request {
 	return request
 }
 
-// key is the requestId, and another one after each "not now": a provider may replay an old refusal under an old key.
+// key is the requestId, and another one after each "not now", for a provider may replay an old refusal under an old key; but
+// where it knows one key only.
 // While an attempt is in doubt its own key stays, whatever was journalled since.
 func (r *run) key() string {
 	switch {
 	case len(r.refund.Doubt()) > 0 && !r.cleared:
 		return r.refund.Key
-	case r.refund.Deferrals == 0:
+	case r.refund.Deferrals == 0, r.Capabilities.OneKey:
 		return string(r.Command.RequestID)
 	}
 	return fmt.Sprintf("%s:r%d", r.Command.RequestID, r.refund.Deferrals)

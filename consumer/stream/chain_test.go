@@ -57,6 +57,7 @@ func TestEntriesAreReadAsWritten(t *testing.T) {
 		{Window: time.Minute, Count: 100}, {Window: 24 * time.Hour, Micros: 5_000_000, DryRun: true}}}}
 	none := dispatched("one", 3, "you")
 	none.Hold = &ledger.Hold{Kind: ledger.ShareHold, Rules: 2, First: true, Velocity: &ledger.Pace{Exempt: true}}
+	none.Undone = 1
 	want := []ledger.Entry{dispatched("one", 1, "me"), sole, none, outcome("one")}
 	for i := range want {
 		e := &want[i]

@@ -23,7 +23,7 @@ func entry(s schemas.Subjects, m *stored) ledger.Entry {
 	if id := m.Header.Get(schemas.HeaderMsgID); len(id) <= maxHeader {
 		e.ID = id
 	}
-	previous, ok := readPrevious(m.Header, m.Seq)
+	previous, ok := earlier(m.Header, schemas.HeaderPrevious, m.Seq)
 	if !ok || !isStamped(m.Header) || !isPlaced(s, m) {
 		e.Foreign = true
 		return e
@@ -43,7 +43,11 @@ func entry(s schemas.Subjects, m *stored) ledger.Entry {
 	if !ok || event.Kind == schemas.KindDispatched && event.IdempotencyKey == "" {
 		return e
 	}
-	e.Event, e.Hold = event, hold
+	undone, ok := earlier(m.Header, schemas.HeaderUndone, e.Seq)
+	if !ok {
+		return e
+	}
+	e.Event, e.Hold, e.Undone = event, hold, undone
 	if command := m.Header.Get(schemas.HeaderCommand); command != "" && len(command) <= maxCommand {
 		e.Command = []byte(command)
 	}
@@ -69,14 +73,15 @@ func isPlaced(s schemas.Subjects, m *stored) bool {
 		m.Subject == s.JournalAbout(schemas.ProviderName(provider))
 }
 
-// readPrevious reads the sequence of the entry before. It reports false for what no worker writes.
-func readPrevious(h nats.Header, seq uint64) (uint64, bool) {
-	text := h.Get(schemas.HeaderPrevious)
+// earlier reads a header that names the sequence of an earlier entry; 0 when there is none. It reports false for what no worker
+// writes.
+func earlier(h nats.Header, name string, seq uint64) (uint64, bool) {
+	text := h.Get(name)
 	if text == "" {
 		return 0, true
 	}
-	previous, err := strconv.ParseUint(text, 10, 64)
-	return previous, err == nil && previous > 0 && previous < seq
+	named, err := strconv.ParseUint(text, 10, 64)
+	return named, err == nil && named > 0 && named < seq
 }
 
 // hashInID is as much of a rejected body's hash as the event's id holds.

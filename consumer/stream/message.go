@@ -55,6 +55,9 @@ func message(s schemas.Subjects, e ledger.Entry, after uint64) (*nats.Msg, error
 	if len(e.Command) > 0 && len(e.Command) <= maxCommand {
 		msg.Header.Set(schemas.HeaderCommand, string(e.Command))
 	}
+	if e.Undone > 0 {
+		msg.Header.Set(schemas.HeaderUndone, strconv.FormatUint(e.Undone, 10))
+	}
 	setHold(msg.Header, e.Hold)
 	setTrace(msg.Header, e)
 	return msg, nil

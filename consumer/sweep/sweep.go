@@ -263,8 +263,13 @@ func (s *Sweep) restore(ctx context.Context, o idempotency.Open) (bool, error) {
 	}
 	refund := ledger.Fold(chain, 0)
 	switch {
-	case refund.Outcome != nil || refund.First == nil: // it has ended meanwhile
+	case refund.Outcome != nil: // it has ended meanwhile
 		return true, nil
+	case refund.First == nil:
+		s.cfg.Log.ErrorContext(ctx, "no message carries an open refund, and the journal has nothing of it any more: ask the provider "+
+			"what became of it", "requestId", string(o.RequestID), "provider", string(o.Provider))
+		s.uncarried[o.Provider]++
+		return false, nil
 	case refund.Command == nil:
 		s.cfg.Log.ErrorContext(ctx, "no message carries an open refund, and the journal does not have its command: publish the same "+
 			"command again", "requestId", string(o.RequestID), "provider", string(o.Provider), "state", string(refund.State))

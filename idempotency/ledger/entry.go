@@ -27,6 +27,9 @@ type Entry struct {
 	Command []byte
 	// Hold is what a dispatched event asks of its payment; nil when it asks for nothing and takes its share all the same.
 	Hold *Hold
+	// Undone is, for a dispatched event, the sequence up to which every earlier attempt surely did not reach the provider, as
+	// its worker knew; 0 when it knew nothing.
+	Undone uint64
 	// Trace is the trace context as 25 bytes: trace id, span id, flags; nil when there is none.
 	Trace []byte
 	// TraceState and Baggage travel along with the trace context. Nothing is decided from them.

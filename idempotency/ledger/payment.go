@@ -188,9 +188,9 @@ func (p Payment) intend(e Entry, pace func() bool) Payment {
 	if p.Holding(asked.ID) {
 		return p.named(asked.Captured, e)
 	}
-	if e.Hold != nil && (p.Judge(asked) != Fits || asked.Sole && p.Ended > e.Hold.LookedAt || !pace()) {
+	if e.Hold != nil && e.Hold.Rules == GuardRules && (p.Judge(asked) != Fits || asked.Sole && p.Ended > e.Hold.LookedAt || !pace()) {
 		return p
-	} // without a hold it is called whatever stands here
+	} // without a hold it is called whatever stands here, and by other rules it may have been granted
 	p.Holds = append(slices.Clip(p.Holds), Share{asked.ID, asked.Amount, e.Seq})
 	return p.named(asked.Captured, e)
 }

@@ -39,6 +39,8 @@ type Refund struct {
 	ProviderRefundID string
 	// Reversals are all that came back, oldest first.
 	Reversals []schemas.Reversal
+	// Undone is the sequence up to which every attempt surely did not reach the provider; 0 when none is known.
+	Undone uint64
 	// resumed is the sequence of the last time that a person let the refund go on.
 	resumed uint64
 }
@@ -68,8 +70,9 @@ func Fold(chain []Entry, clean uint64) Refund {
 			r.take(e)
 		}
 	}
+	r.Undone = max(r.Undone, clean)
 	for i := range r.Intents {
-		r.Intents[i].Clean = r.Intents[i].Clean || r.Intents[i].Seq <= clean
+		r.Intents[i].Clean = r.Intents[i].Clean || r.Intents[i].Seq <= r.Undone
 	}
 	return r
 }
@@ -79,6 +82,7 @@ func (r *Refund) take(e Entry) {
 	if r.First == nil {
 		r.First = &event
 	}
+	r.Attempts = max(r.Attempts, event.Attempt) // those that were made before may have aged out
 	switch event.Kind {
 	case schemas.KindReversed:
 		if event.Reversal != nil {
@@ -118,7 +122,7 @@ func (r *Refund) intend(e Entry) {
 	event := e.Event
 	r.Intents = append(r.Intents, Intent{Seq: e.Seq, Attempt: event.Attempt, At: event.OccurredAt,
 		Baseline: event.Baseline, Hold: e.Hold})
-	r.Attempts = max(r.Attempts, event.Attempt)
+	r.Undone = max(r.Undone, e.Undone)
 	if event.LeaseUntil != nil && event.LeaseUntil.After(r.LeaseUntil) {
 		r.LeaseUntil = *event.LeaseUntil
 	}
@@ -147,12 +151,16 @@ func (r Refund) Doubt() []Intent {
 	return open
 }
 
-// Reached counts the attempts whose call may have reached the provider, since a person last let the refund go on. Those up
-// to the sequence clean surely did not.
-func (r Refund) Reached(clean uint64) int {
+// Reached counts the attempts whose call may have reached the provider, since a person last let the refund go on.
+func (r Refund) Reached() int { return r.since(max(r.Undone, r.resumed)) }
+
+// Tried counts all attempts since a person last let the refund go on.
+func (r Refund) Tried() int { return r.since(r.resumed) }
+
+func (r Refund) since(seq uint64) int {
 	n := 0
 	for _, i := range r.Intents {
-		if i.Seq > max(clean, r.resumed) {
+		if i.Seq > seq {
 			n++
 		}
 	}

@@ -22,7 +22,9 @@ end
 -- What an owner says did nothing, it had journalled: the projection may not have come so far.
 local function answer(name, untilms) return {name, now, pos, untilms, math.max(last, undone), undone} end
 
-if not behind and identity and string.sub(identity, 1, #ARGV[2]) ~= ARGV[2] then return answer('CONFLICT', 0) end
+-- A requestId belongs to the content that was journalled first. What was only ever claimed owns nothing: it may have been rejected.
+local owned = last > 0 or undone > 0
+if not behind and owned and identity and string.sub(identity, 1, #ARGV[2]) ~= ARGV[2] then return answer('CONFLICT', 0) end
 if not behind and SETTLED[state] then return answer('SETTLED', 0) end
 if owner and owner ~= ARGV[1] and lease > now then return answer('BUSY', lease) end
 -- This very claim has been given back: what is run here is a second, late sending of it, and nobody hears the answer.
@@ -44,6 +46,6 @@ elseif last > 0 or undone > 0 then
   name = 'RETRY'
 end
 lease = now + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], IDENTITY, identity or ARGV[2], OWNER, ARGV[1], LEASE, lease)
+redis.call('HSET', KEYS[1], IDENTITY, owned and identity or ARGV[2], OWNER, ARGV[1], LEASE, lease)
 if last == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
 return answer(name, lease)

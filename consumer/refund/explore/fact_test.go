@@ -37,6 +37,7 @@ type fact struct {
 	hold                   int8 // 0 none, else the rules' version
 	notice, part, total    int8 // of a reversal
 	reason                 int8 // an index of reasons
+	undone                 int16
 	lease, due, at         second
 }
 
@@ -103,7 +104,7 @@ var reasons = func() []schemas.Reason {
 func factOf(e ledger.Entry) fact {
 	event := e.Event
 	f := fact{refund: int8(event.RequestID[1] - '0'), kind: int8(slices.Index(schemas.Kinds, event.Kind) + 1),
-		attempt: int8(event.Attempt), owner: ownerOf(e.Owner), n: int8(event.N), reason: int8(slices.Index(reasons, event.Reason)),
+		attempt: int8(event.Attempt), owner: ownerOf(e.Owner), undone: int16(e.Undone), n: int8(event.N), reason: int8(slices.Index(reasons, event.Reason)),
 		found: int8(slices.Index(founds, event.FoundBy)), at: secondOf(event.OccurredAt)}
 	if _, k, ok := strings.Cut(event.IdempotencyKey, ":r"); ok {
 		n, _ := strconv.Atoi(k)
@@ -156,7 +157,7 @@ func (f fact) entry() ledger.Entry {
 		event.Reversal = &schemas.Reversal{NoticeID: "n" + strconv.Itoa(int(f.notice)), Amount: money(int(f.part)),
 			Total: money(int(f.total))}
 	}
-	e.Event, e.Owner, e.ID = whole(event), ownerName(f.owner), event.ID()
+	e.Event, e.Owner, e.ID, e.Undone = whole(event), ownerName(f.owner), event.ID(), uint64(f.undone)
 	return e
 }
 

@@ -237,7 +237,8 @@ func (w *world) read(o op, s *refundState) reply {
 			r.result = refunded
 		}
 	case opAwait, opLook:
-		r.grant, r.verdict = w.grant(o.refund, o.after)
+		since, verdict := w.grant(o.refund)
+		r.grant, r.verdict = int16(since), verdict
 	case opStanding:
 		if m := s.msgs[schedule]; m.there {
 			r.carried = carried{seq: m.seq, content: m.content, arrived: m.arrived, due: m.due}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
+	"time"
 
 	"refundworker/consumer/refund"
 	"refundworker/idempotency/ledger"
@@ -273,51 +275,38 @@ func (s *refundState) carries(content int8) bool {
 	return false
 }
 
-// grant is what the journal's order gives a refund, and the verdict about it now.
-func (w *world) grant(refund int8, upTo int16) (int16, ledger.Verdict) {
-	var since [maxRefunds]int16
-	used := 0
-	hold := func(r int8) bool { return since[r] > 0 }
+// grant is what the journal's order gives a refund, and the verdict about it now: by the fold that ships.
+func (w *world) grant(refund int8) (uint64, ledger.Verdict) {
+	captured := money(w.sc.captured)
+	var payment ledger.Payment
+	var intents [maxRefunds]ledger.Record
 	for seq := int16(1); seq <= w.seq; seq++ {
 		for r := range w.sc.refunds {
-			for _, f := range w.refunds[r].log[:w.refunds[r].n] {
-				if f.seq != seq {
-					continue
-				}
-				held := 0
-				for o := range w.sc.refunds {
-					if o != r && hold(o) {
-						held += share
-					}
-				}
-				switch {
-				case f.named() == schemas.KindDispatched && f.hold == ledger.GuardRules && !hold(r) && used+held+share <= w.sc.captured:
-					since[r] = seq
-				case f.named().Outcome():
-					since[r] = 0
-					if f.moves() {
-						used += share
-					}
-				}
+			i := slices.IndexFunc(w.refunds[r].log[:w.refunds[r].n], func(f fact) bool { return f.seq == seq })
+			if i < 0 || w.refunds[r].log[i].kind == 0 {
+				continue
+			}
+			e := w.refunds[r].log[i].entry()
+			e.Event.Payment = &schemas.Payment{Reference: e.Event.Payment.Reference, Amount: &captured}
+			if ledger.Touches(e) {
+				payment, _ = payment.Apply(e, intents[r], retain, func() bool { return true })
+			}
+			if e.Event.Kind == schemas.KindDispatched {
+				intents[r].Intent = e.Seq
 			}
 		}
 	}
-	held := 0
-	for o := range w.sc.refunds {
-		if o != refund && hold(o) {
-			held += share
+	since := uint64(0)
+	for _, h := range payment.Holds {
+		if h.ID == idOf(refund) {
+			since = h.Since
 		}
 	}
-	switch {
-	case hold(refund):
-		return since[refund], ledger.Fits
-	case used+share > w.sc.captured:
-		return 0, ledger.Exceeds
-	case used+held+share > w.sc.captured:
-		return 0, ledger.Held
-	}
-	return 0, ledger.Fits
+	return since, payment.Judge(ledger.Asked{ID: idOf(refund), Amount: money(share), Captured: &captured})
 }
+
+// retain is how long a payment remembers.
+const retain = 90 * 24 * time.Hour
 
 // encode is the state, canonical but for the names of tokens.
 func (w *world) encode(b []byte) []byte {
@@ -342,7 +331,7 @@ func (w *world) encode(b []byte) []byte {
 	}
 	event := func(f fact) {
 		small(f.refund, f.kind, f.attempt, f.owner, f.key, f.n, f.content, f.found, f.hold, f.notice, f.part, f.total, f.reason)
-		wide(second(f.seq), f.lease, f.due, f.at)
+		wide(second(f.seq), second(f.undone), f.lease, f.due, f.at)
 	}
 	carrier := func(m message) {
 		flag(m.there, m.ready, m.scheduled)

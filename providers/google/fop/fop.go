@@ -45,6 +45,7 @@ func (p *Provider) Capabilities() providers.Capabilities {
 		Asynchronous:    true,
 		// Only what was answered with SUCCESS has a result, and the same requestId is answered alike from then on.
 		FailuresAreFinal: true,
+		OneKey:           true,
 	}
 }
 

@@ -165,7 +165,7 @@ func wantProblems(t *testing.T, err error, want []string) {
 func TestCapabilities(t *testing.T) {
 	in := newIntegrator(t, RedirectFOP, reply{})
 	want := providers.Capabilities{KeyLife: 8760 * time.Hour, PartialRefunds: true, CancelDecidedBy: "never", Asynchronous: true,
-		FailuresAreFinal: true}
+		FailuresAreFinal: true, OneKey: true}
 	if got := in.Capabilities(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
