@@ -117,3 +117,38 @@ func (f *fixture) rebuild() {
 
 // projectorLease is where the worker that projects says so.
 const projectorLease = "{refunds.5.1:0}:projector"
+
+// A worker starts on a Redis that is older than the first refund that named what was captured. Whether that binds another one is
+// not known until the projection has caught up.
+func TestWorkerOnAnOlderRedisWaitsForTheProjection(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, scripted.Config{})
+	r := f.start()
+	const position = "{refunds.5.1:0}:pos"
+	ctx := context.Background()
+	older, err := f.rdb.HGetAll(ctx, position).Result()
+	if err != nil || len(older) == 0 {
+		t.Fatalf("the position: %v, %v", older, err)
+	}
+	f.publish(of("p", "first", 100, 60))
+	f.eventually("the first is made", func() error { return f.was("first", schemas.KindSucceeded) })
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.empty()
+	if err := f.rdb.HSet(ctx, position, older).Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.launch()
+	f.publish(of("p", "second", 0, 60))
+	<-time.After(3 * time.Second) // it would have been made by then
+	if kinds := f.kindsOf("second"); len(kinds) > 0 {
+		t.Errorf("without its payment's verdict, %v is journalled", kinds)
+	}
+	f.rebuild()
+	f.quiet()
+	f.outcome("second", schemas.KindFailed, schemas.ReasonExceedsRemaining)
+	if got := f.moved("p"); got != 60 {
+		t.Errorf("%d went back of 100, want 60", got)
+	}
+}

@@ -20,15 +20,15 @@ type payments struct{ *delivery }
 // command, its provider, the settings, or another refund of its payment. Where no refund of the instance has ever named what was
 // captured, nothing does, and it goes on.
 func (p *payments) Look(a ledger.Asked) (refund.Room, error) {
-	if a.Captured != nil {
-		p.bound.Store(true)
-	}
 	look, err := p.store.LookPayment(p.ctx, p.in.Name, p.command.Payment.Reference)
 	if errors.Is(err, idempotency.ErrNotReady) && a.Captured == nil && !p.judgesAll() {
 		return refund.Room{Verdict: ledger.Fits}, nil
 	}
 	if err != nil {
 		return refund.Room{}, noAnswer(err)
+	}
+	if a.Captured != nil { // its intent is about to say so
+		p.bound.Store(true)
 	}
 	pace := p.pace(look)
 	room := refund.Room{Verdict: look.Judge(a),

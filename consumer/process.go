@@ -36,9 +36,10 @@ type processor struct {
 	brakes *brakes.Brakes
 	// velocity is what was last seen of the provider's velocity; nil before anything was.
 	velocity atomic.Pointer[idempotency.VelocityLook]
-	// free is set while the last look that could be relied on showed that no refund of the instance ever named what was captured,
-	// and bound once a command here named it.
-	free, bound atomic.Bool
+	// relied is the last look that was made while the projection could be relied on, and bound is set once an intent here
+	// names what was captured.
+	relied atomic.Pointer[idempotency.VelocityLook]
+	bound  atomic.Bool
 	// fatal stops the worker: going on could move money twice.
 	fatal func(error)
 }
@@ -133,7 +134,8 @@ func (p *processor) rules() refund.Rules {
 // judgesAll reports whether each of the instance's refunds needs its payment's verdict. What nobody has looked at while the
 // projection could be relied on may be bound.
 func (p *processor) judgesAll() bool {
-	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0 || p.bound.Load() || !p.free.Load()
+	seen := p.relied.Load()
+	return p.caps.Concurrent != providers.Unbounded || len(p.in.Velocity) > 0 || p.bound.Load() || seen == nil || seen.Bound
 }
 
 // decideMeeting settles deliveries whose bytes are in hand; it reports true when work goes on.

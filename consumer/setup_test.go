@@ -113,8 +113,21 @@ type running struct {
 	stop   func() error
 }
 
-// start runs a worker of its own connection and store, until the test ends or stop is called.
+// start runs a worker of its own connection and store, until the test ends or stop is called, and waits until it is ready.
 func (f *fixture) start() *running {
+	f.t.Helper()
+	r := f.launch()
+	f.eventually("the worker is ready", func() error {
+		if reasons := r.worker.Readiness(); len(reasons) > 0 {
+			return fmt.Errorf("not ready: %v", reasons)
+		}
+		return nil
+	})
+	return r
+}
+
+// launch is start without the wait.
+func (f *fixture) launch() *running {
 	f.t.Helper()
 	js, err := jetstream.New(f.dial())
 	if err != nil {
@@ -151,12 +164,6 @@ func (f *fixture) start() *running {
 		return err
 	})
 	f.t.Cleanup(func() { _ = r.stop() })
-	f.eventually("the worker is ready", func() error {
-		if reasons := w.Readiness(); len(reasons) > 0 {
-			return fmt.Errorf("not ready: %v", reasons)
-		}
-		return nil
-	})
 	return r
 }
 

@@ -17,7 +17,7 @@ import (
 const (
 	// velocityEvery is the time between two looks at whether providers are stopped.
 	velocityEvery = 500 * time.Millisecond
-	// velocityFirst is that time until there was one: nothing is pulled before it.
+	// velocityFirst is that time until there was one that can be relied on. Before the first of all nothing is pulled.
 	velocityFirst = 20 * time.Millisecond
 	// stoppedAgain is how long a stop waits, at most, before it is journalled again: events age out.
 	stoppedAgain = 7 * 24 * time.Hour
@@ -55,7 +55,7 @@ func (p *processor) watchVelocity(ctx context.Context) {
 	for ctx.Err() == nil {
 		p.readVelocity(ctx)
 		wait := velocityEvery
-		if p.velocity.Load() == nil {
+		if p.relied.Load() == nil {
 			wait = velocityFirst
 		}
 		_ = pause(ctx, wait)
@@ -72,7 +72,7 @@ func (p *processor) readVelocity(ctx context.Context) {
 		return
 	}
 	if reason == idempotency.Ready {
-		p.free.Store(!look.Bound)
+		p.relied.Store(&look)
 	}
 	p.velocity.Store(&look)
 	p.brakes.SetStopped(look.Stopped)

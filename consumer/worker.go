@@ -200,7 +200,7 @@ func (w *Worker) Readiness() []string {
 	switch r := w.store.Gate().Reason(); {
 	case r != idempotency.Ready:
 		reasons = append(reasons, string(r))
-	case slices.ContainsFunc(w.processors, func(p *processor) bool { return p.velocity.Load() == nil }):
+	case slices.ContainsFunc(w.processors, func(p *processor) bool { return p.relied.Load() == nil }):
 		reasons = append(reasons, string(idempotency.Starting))
 	}
 	if !w.sender.IsReachable() {
