@@ -43,6 +43,7 @@ const (
 	metricDead           = "refund.dead"
 	metricLag            = "refund.projection.lag"
 	metricRebuilds       = "refund.projection.rebuilds"
+	metricForeign        = "refund.journal.foreign"
 	metricPosition       = "refund.projection.position"
 	metricReady          = "refund.ready"
 	metricRecreated      = "refund.consumer.recreated"
@@ -162,10 +163,14 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 		metric.WithDescription("1 for each reason that holds now; \"ready\" when there is none against."))
 	position, err5 := meter.Int64ObservableGauge(metricPosition,
 		metric.WithDescription("The journal's sequence up to which everything was projected, as this process last saw it."))
+	foreign, err6 := meter.Int64ObservableCounter(metricForeign, metric.WithUnit("{entry}"),
+		metric.WithDescription("Entries of the journal that no worker wrote, as this process projected them."))
 	_, err4 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(position, int64(min(store.Gate().Position(), 1<<62)))
 		o.ObserveInt64(lag, int64(min(store.Gate().Lag(), 1<<62)))
-		o.ObserveInt64(rebuilds, int64(min(store.Stats().Rebuilds, 1<<62)))
+		stats := store.Stats()
+		o.ObserveInt64(rebuilds, int64(min(stats.Rebuilds, 1<<62)))
+		o.ObserveInt64(foreign, int64(min(stats.Foreign, 1<<62)))
 		now := readiness()
 		if len(now) == 0 {
 			now = []string{reasonReady}
@@ -178,8 +183,8 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 			o.ObserveInt64(ready, value, metric.WithAttributes(attribute.String(attrReason, reason)))
 		}
 		return nil
-	}, lag, rebuilds, ready, position)
-	return errors.Join(err1, err2, err3, err4, err5)
+	}, lag, rebuilds, foreign, ready, position)
+	return errors.Join(err1, err2, err3, err4, err5, err6)
 }
 
 // watchBreakers measures the state of each provider's breaker.

@@ -96,6 +96,9 @@ func TestOpenRefundWithoutAMessageIsCarriedOn(t *testing.T) {
 				if !foreign {
 					f.chained("one")
 				}
+				if n := measured("refund.journal.foreign"); (n > 0) != foreign {
+					t.Errorf("%v foreign entries are counted", n)
+				}
 				if n := measured("refund.carriers.restored", "reason", "missing"); n != 1 {
 					t.Errorf("%v were carried on from the journal, want 1", n)
 				}

@@ -220,7 +220,25 @@ func (p *Projector) project(ctx context.Context, entries []ledger.Entry) error {
 	}
 	p.store.applied.Add(uint64(len(entries)))
 	p.store.ignored.Add(uint64(b.ignored))
+	p.tellForeign(entries)
 	return nil
+}
+
+// tellForeign counts what no worker wrote: it counts as the head of its refund, and nobody but somebody who may not can have
+// stored it.
+func (p *Projector) tellForeign(entries []ledger.Entry) {
+	n, first := uint64(0), uint64(0)
+	for _, e := range entries {
+		if e.Foreign {
+			if n++; n == 1 {
+				first = e.Seq
+			}
+		}
+	}
+	if n > 0 {
+		p.store.foreign.Add(n)
+		p.log.Error("entries of the journal that no worker wrote: they say nothing", "entries", n, "first", first)
+	}
 }
 
 // fold makes of the entries what is to be stored. What was read is worth nothing once any partition has lost what it was

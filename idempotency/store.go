@@ -90,7 +90,7 @@ type Store struct {
 	soon      chan struct{}
 	waits     *waits
 
-	rebuilds, applied, ignored atomic.Uint64
+	rebuilds, applied, ignored, foreign atomic.Uint64
 }
 
 // New returns a store on rdb. Claims answer NOT_READY until Watch and a projector run. The client must have
@@ -148,11 +148,13 @@ type Stats struct {
 	Applied, Ignored uint64
 	// Rebuilds counts how often the projection had to be built or completed from the journal.
 	Rebuilds uint64
+	// Foreign counts entries of the journal that no worker wrote, each time that they are projected.
+	Foreign uint64
 }
 
 // Stats returns the counts.
 func (s *Store) Stats() Stats {
-	return Stats{Applied: s.applied.Load(), Ignored: s.ignored.Load(), Rebuilds: s.rebuilds.Load()}
+	return Stats{Applied: s.applied.Load(), Ignored: s.ignored.Load(), Rebuilds: s.rebuilds.Load(), Foreign: s.foreign.Load()}
 }
 
 // keys names what is stored. Everything that one script touches shares a partition's hash tag.

@@ -123,6 +123,8 @@ func TestDecideAttempt(t *testing.T) {
 		{"forty that surely did nothing, within three days", at(in(schemas.KindDispatched, time.Hour, 40), clean(40)), "", ""},
 		{"forty that surely did nothing, for longer", at(in(schemas.KindDispatched, 73*time.Hour, 40), clean(40), since(73*time.Hour),
 			round(40)), schemas.KindParked, schemas.ReasonRetriesExhausted},
+		{"a thousand that surely did nothing, within three days", at(in(schemas.KindDispatched, time.Hour, maxTried), clean(maxTried)),
+			schemas.KindParked, schemas.ReasonRetriesExhausted},
 		{"the first, after a long wait in the stream", at(since(200 * time.Hour)), "", ""},
 		{"as many as may be, of which one is in doubt", at(in(schemas.KindDispatched, time.Hour, 3)),
 			schemas.KindParked, schemas.ReasonOutcomeUnknown},
@@ -131,6 +133,29 @@ func TestDecideAttempt(t *testing.T) {
 			schemas.KindParked, schemas.ReasonOutcomeUnknown},
 	} {
 		if d, done := decideAttempt(row.s); d.Kind != row.kind || d.Reason != row.reason || done != (row.kind != "") {
+			t.Errorf("%s: %s(%s) %t, want %s(%s)", row.name, d.Kind, d.Reason, done, row.kind, row.reason)
+		}
+	}
+}
+
+// A command of which nothing is journalled may be old, or its refund's events may have aged out.
+func TestDecideOldCommands(t *testing.T) {
+	came := func(ago time.Duration) func(*situation) {
+		return func(s *situation) { s.arrived, s.command.RequestedAt = noon.Add(-ago), noon.Add(-ago) }
+	}
+	scheduled := func(s *situation) { s.scheduled = true }
+	for _, row := range []struct {
+		name   string
+		s      situation
+		kind   schemas.Kind
+		reason schemas.Reason
+	}{
+		{"young", at(came(testRules.Accept)), "", ""},
+		{"too old", at(came(testRules.Accept + time.Second)), schemas.KindRejected, schemas.ReasonTooOld},
+		{"young, of a schedule", at(came(testRules.Accept), scheduled), "", ""},
+		{"old, of a schedule", at(came(testRules.Accept+time.Second), scheduled), schemas.KindParked, schemas.ReasonOutcomeUnknown},
+	} {
+		if d, done := decideState(row.s); d.Kind != row.kind || d.Reason != row.reason || done != (row.kind != "") {
 			t.Errorf("%s: %s(%s) %t, want %s(%s)", row.name, d.Kind, d.Reason, done, row.kind, row.reason)
 		}
 	}

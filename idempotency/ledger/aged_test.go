@@ -101,3 +101,14 @@ func TestOpenRefundKeepsItsShare(t *testing.T) {
 		t.Errorf("a refund that was denied its share has it: %+v", p)
 	}
 }
+
+// An intent of a build with other rules may have been granted there, whatever it would be here: it has its share.
+func TestIntentByOtherRulesHasItsShare(t *testing.T) {
+	theirs := on(2, "theirs", schemas.KindDispatched, 150)
+	theirs.Hold.Rules = GuardRules + 1
+	p := paymentOf([]Entry{on(1, "ours", schemas.KindDispatched, 60), theirs, on(3, "ours", schemas.KindFailed, 60)})
+	captured := money(200)
+	if got := p.Judge(Asked{ID: "next", Amount: money(60), Captured: &captured}); !p.Holding("theirs") || got != Held {
+		t.Errorf("it has its share: %t, and 60 of 200 beside it are %s; want held", p.Holding("theirs"), got)
+	}
+}

@@ -19,6 +19,34 @@ func entry(seq uint64, k schemas.Kind, attempt int, key string) Entry {
 	return Entry{Seq: seq, Event: e}
 }
 
+// What surely did not reach the provider is known by the chain alone, once a later attempt says so.
+func TestUndoneAttempts(t *testing.T) {
+	var chain []Entry
+	for n := range 12 {
+		e := entry(uint64(n+1), schemas.KindDispatched, n+1, "r")
+		e.Undone = uint64(n) // each says that those before it did nothing
+		chain = append(chain, e)
+	}
+	r := Fold(chain, 0)
+	if n := len(r.Doubt()); n != 1 || r.Reached() != 1 || r.Tried() != 12 || r.Undone != 11 {
+		t.Errorf("%d in doubt, %d may have reached the provider of %d, undone up to %d; want 1, 1 of 12, 11", n, r.Reached(), r.Tried(), r.Undone)
+	}
+	if r = Fold(chain, 12); len(r.Doubt()) != 0 || r.Reached() != 0 {
+		t.Errorf("by Redis's word: %d in doubt, %d may have reached it; want none", len(r.Doubt()), r.Reached())
+	}
+	r = Fold(append(chain, entry(13, schemas.KindParked, 12, ""), entry(14, schemas.KindResumed, 0, "")), 0)
+	if r.Reached() != 0 || r.Tried() != 0 {
+		t.Errorf("after a person let it go on: %d and %d, want none", r.Reached(), r.Tried())
+	}
+}
+
+// The attempts have aged out of the chain, and the number of the last has not.
+func TestAttemptsThatAgedOutAreCounted(t *testing.T) {
+	if r := Fold([]Entry{entry(7, schemas.KindParked, 3, "")}, 0); r.Attempts != 3 {
+		t.Errorf("%d attempts, want 3", r.Attempts)
+	}
+}
+
 // What a chain says of doubt, keys and states.
 func TestFold(t *testing.T) {
 	dispatched := func(seq uint64, attempt int, key string) Entry {
