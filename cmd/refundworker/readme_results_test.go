@@ -120,7 +120,7 @@ func kindText(k providers.Kind) string {
 	case providers.Unauthorized:
 		return "the account rests"
 	case providers.Invalid:
-		return "`parked`"
+		return "`failed(declined)`"
 	case providers.Unknown:
 	}
 	return "in doubt"
