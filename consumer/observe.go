@@ -166,8 +166,9 @@ func watchProjection(meter metric.Meter, store *idempotency.Store, readiness fun
 	foreign, err6 := meter.Int64ObservableCounter(metricForeign, metric.WithUnit("{entry}"),
 		metric.WithDescription("Entries of the journal that no worker wrote, as this process projected them."))
 	_, err4 := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		o.ObserveInt64(position, int64(min(store.Gate().Position(), 1<<62)))
-		o.ObserveInt64(lag, int64(min(store.Gate().Lag(), 1<<62)))
+		at, behind := store.Gate().Progress()
+		o.ObserveInt64(position, int64(min(at, 1<<62)))
+		o.ObserveInt64(lag, int64(min(behind, 1<<62)))
 		stats := store.Stats()
 		o.ObserveInt64(rebuilds, int64(min(stats.Rebuilds, 1<<62)))
 		o.ObserveInt64(foreign, int64(min(stats.Foreign, 1<<62)))

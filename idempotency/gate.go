@@ -231,14 +231,12 @@ func (g *Gate) saw(seq uint64, now time.Time) {
 	}
 }
 
-// Lag is the number of events known and not yet applied.
-func (g *Gate) Lag() uint64 {
+// Progress is the journal sequence up to which everything was applied, in every partition, when this worker last looked, and the
+// number of events known and not yet applied.
+func (g *Gate) Progress() (position, lag uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.highest <= g.applied {
-		return 0
-	}
-	return g.highest - g.applied
+	return slices.Min(g.floor), g.highest - min(g.applied, g.highest)
 }
 
 // Stop closes the gate for good: what is in hand makes no further call.
@@ -270,13 +268,6 @@ func (g *Gate) Apart() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.apart
-}
-
-// Position is the journal sequence up to which everything was applied, in every partition, when this worker last looked.
-func (g *Gate) Position() uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Min(g.floor)
 }
 
 func (g *Gate) floorOf(partition int) uint64 {
