@@ -88,62 +88,73 @@ func (l *load) audit(rdb redis.UniversalClient) audit {
 			a.waiting[c.RequestID]++
 		})
 	}
-	state, err := stateOf(l.js, schemas.StreamDead)
-	if err != nil {
-		l.d.t.Fatal(err)
-	}
-	a.dead = int(state.Msgs)
+	a.dead = int(l.d.state(l.js, schemas.StreamDead).Msgs)
 	if rdb != nil {
 		l.d.readRedis(rdb, &a)
 	}
 	return a
 }
 
-// each reads a whole stream, in order, without taking anything from it.
+// each reads a whole stream, in order, without taking anything from it. A server may be between two leaders meanwhile.
 func (d *drill) each(js jetstream.JetStream, name string, take func(jetstream.Msg)) {
 	d.t.Helper()
-	state, err := stateOf(js, name)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	consumer, err := js.OrderedConsumer(context.Background(), name, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	state := d.state(js, name)
+	next := state.FirstSeq
 	for read := uint64(0); read < state.Msgs; {
-		// No more than there is: a fetch waits for all that it asks for.
-		batch, err := consumer.Fetch(int(min(500, state.Msgs-read)), jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		for msg := range batch.Messages() {
-			read++
-			take(msg)
-		}
-		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-			d.t.Fatal(err)
+		var consumer jetstream.Consumer
+		d.until(name+" can be read", func() (err error) {
+			consumer, err = js.OrderedConsumer(context.Background(), name, jetstream.OrderedConsumerConfig{
+				DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next})
+			return err
+		})
+		for going := true; going && read < state.Msgs; {
+			// No more than there is: a fetch waits for all that it asks for.
+			batch, err := consumer.Fetch(int(min(500, state.Msgs-read)), jetstream.FetchMaxWait(5*time.Second))
+			if err != nil {
+				break
+			}
+			for msg := range batch.Messages() {
+				meta, err := msg.Metadata()
+				if err != nil {
+					d.t.Fatal(err)
+				}
+				read, next = read+1, meta.Sequence.Stream+1
+				take(msg)
+			}
+			going = batch.Error() == nil || errors.Is(batch.Error(), nats.ErrTimeout)
 		}
 	}
+}
+
+// state is what a stream holds, as soon as somebody tells.
+func (d *drill) state(js jetstream.JetStream, name string) (state jetstream.StreamState) {
+	d.t.Helper()
+	d.until(name+" is there", func() (err error) {
+		state, err = stateOf(js, name)
+		return err
+	})
+	return state
 }
 
 // peek reads what a work queue holds: another consumer on it is refused.
 func (d *drill) peek(js jetstream.JetStream, name string, take func(body []byte)) {
 	d.t.Helper()
-	ctx := context.Background()
-	stream, err := js.Stream(ctx, name)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	state := stream.CachedInfo().State
+	state := d.state(js, name)
 	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
-		msg, err := stream.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
+		var msg *jetstream.RawStreamMsg
+		d.until(name+" can be read", func() error {
+			stream, err := js.Stream(context.Background(), name)
+			if err == nil {
+				msg, err = stream.GetMsg(context.Background(), seq)
+			}
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil
+			}
+			return err
+		})
+		if msg != nil {
+			take(msg.Data)
 		}
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		take(msg.Data)
 	}
 }
 
