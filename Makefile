@@ -46,7 +46,7 @@ test-long: needs ## run what takes too long for every change: longer freezes, mo
 
 .PHONY: explore
 explore: ## search every interleaving of the protocol, for EXPLORE each space (some 5 minutes each by default)
-	$(GO) test -count=1 -timeout 12h -run '^TestExplore' -v ./consumer/refund/explore -explore.limit $(EXPLORE)
+	$(GO) test -count=1 -timeout 12h -run '^TestExplore' -v ./consumer/refund/explore -explore.limit $(EXPLORE) -explore.whole
 
 .PHONY: mutate
 mutate: ## drop the protocol's rules from the source, one at a time: the search must find what goes wrong

@@ -102,7 +102,7 @@ func TestSettingsTellEveryProblem(t *testing.T) {
 "edge":{"listen":"nowhere","tls":{"cert":"x"}},"admin":{"listen":"nowhere"},"log":{"level":"loud"},"events":{"kinds":["succeeded","paid"]}}`
 	_, got := load(t, text, nil, overrides{natsListen: "0.0.0.0:4222"})
 	want := []string{"prefix: is given twice", "prefix: must be subject tokens", "namespace: must be 1 to 64",
-		"accept: must be a duration", "unknown: unknown key", "retain is 1h0m0s",
+		"accept: must be a duration", "unknown: unknown key", "retain is 1h0m0s, want more than accept", "retain is 1h0m0s, want at least",
 		"nats.url: must be URLs", "nats.credentials: a secret must be given as", "nats.tls.ca: the file cannot be read",
 		"nats.tls.cipher: unknown key", "nats.replicas: must be at least 1", "redis.addresses[0]: must be host:port",
 		"redis.password: environment variable NOT_SET is not set", "redis.partitions: must be a whole number",

@@ -14,10 +14,11 @@ var (
 	only  = flag.String("explore.only", "", "search only the scenarios whose names begin so")
 	from  = flag.Uint64("explore.seed", 1, "seed of the walks")
 	limit = flag.Duration("explore.limit", time.Second/2, "bound of each search")
+	toEnd = flag.Bool("explore.whole", false, "fail where a space is not searched to its end")
 )
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)                                // what is kept is kept until the end
+	debug.SetGCPercent(200)                                // what is kept is kept until a space's end
 	if err := flag.Set("rapid.checks", "20"); err != nil { // the command line still has the last word
 		panic(err)
 	}
@@ -28,9 +29,13 @@ func show(t *testing.T, sc *scenario, what string, f found) {
 	t.Helper()
 	t.Logf("%-16s %-10s %9d states %10d steps %6d runs %8s complete %t", sc.name, what, f.states, f.steps, f.runs,
 		f.took.Round(time.Millisecond), f.complete)
-	if f.err != nil {
+	switch {
+	case f.err != nil:
 		t.Errorf("%s, %s: %v\n%s", sc.name, what, f.err, tell(sc, shrink(sc, f.schedule)))
+	case *toEnd && what == "exhaustive" && !f.complete:
+		t.Errorf("%s is not searched to its end within %s", sc.name, *limit)
 	}
+	sc.tree, sc.chains = nil, nil // they are large
 }
 
 // chosen are the scenarios that -explore.only names, or all.
