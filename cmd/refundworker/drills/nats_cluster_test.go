@@ -33,7 +33,7 @@ func TestNATSClusterChangesLeaders(t *testing.T) {
 		}
 		r.made(someRefunds)
 	}
-	victim := c.leaderOf(schemas.StreamJournal)
+	victim := c.led(schemas.StreamJournal)
 	t.Logf("while leaders moved, /readyz said %v", said())
 	said = r.listen()
 	c.servers[victim].kill()
@@ -87,11 +87,10 @@ func (c *cluster) leaderOf(stream string) string {
 	return s.CachedInfo().Cluster.Leader
 }
 
-// led waits until a stream has a leader.
-func (c *cluster) led(stream string) {
+// led waits until a stream has a leader, and returns its name.
+func (c *cluster) led(stream string) (leader string) {
 	c.t.Helper()
 	from := time.Now()
-	leader := ""
 	c.until(stream+" has a leader", func() error {
 		if leader = c.leaderOf(stream); leader == "" {
 			return errNotYet
@@ -99,6 +98,7 @@ func (c *cluster) led(stream string) {
 		return nil
 	})
 	c.t.Logf("%s is led by %s after %s", stream, leader, time.Since(from).Round(time.Millisecond))
+	return leader
 }
 
 // stepDown has the leader of a stream or consumer give way to another server.
