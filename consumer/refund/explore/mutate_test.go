@@ -27,8 +27,8 @@ var mutations = []mutation{
 	{rule: "1: an intent names the head that it was decided from", file: "record.go",
 		old: "\t\tcase head.Seq != after:\n\t\t\treturn 0, stale\n", new: "\t\tcase head.Seq != after:\n\t\t\tafter = head.Seq\n"},
 	{rule: "2: after a refusal everything is decided anew", file: "run.go",
-		old: "\t\tif err := r.read(); err != nil {\n\t\t\treturn r.end(later(unreadable, r.Round, err.Error()))\n\t\t}\n",
-		new: "\t\tbefore := r.refund\n\t\tif err := r.read(); err != nil {\n\t\t\treturn r.end(later(unreadable, r.Round, err.Error()))\n\t\t}\n" +
+		old: "\t\tif err := r.read(); err != nil {\n\t\t\treturn r.unread(err, Keep)\n\t\t}\n",
+		new: "\t\tbefore := r.refund\n\t\tif err := r.read(); err != nil {\n\t\t\treturn r.unread(err, Keep)\n\t\t}\n" +
 			"\t\tbefore.Head = r.refund.Head\n\t\tr.refund = before\n"},
 	{rule: "3: what was learnt before a refusal is forgotten", file: "run.go",
 		old: "r.known, r.own, r.cleared = true, 0, false", new: "r.known, r.own = true, 0",
@@ -68,7 +68,8 @@ var mutations = []mutation{
 		old: "\t\tvar instead *Decision\n", new: "\t\t_ = r.Carrier.Ack()\n\t\tvar instead *Decision\n"},
 	{rule: "no call is made before the guard grants it", file: "attempt.go", only: "guard", old: "if hold != nil {", new: "if false {"},
 	{rule: "an attempt is judged by its own version of the guard's rules", file: "run.go", only: "other rules",
-		old: "i.Hold != nil && i.Hold.Rules == ledger.GuardRules", new: "i.Hold != nil"},
+		old: "i.Hold != nil && i.Hold.Rules == ledger.GuardRules", new: "i.Hold != nil",
+		also: &mutation{file: "../../idempotency/ledger/payment.go", old: "e.Hold.Rules == GuardRules && ", new: ""}},
 	{rule: "a reversal is judged by the whole chain", file: "notice.go", only: "reversals",
 		old: "return b.NoticeID == n.Notice.NoticeID",
 		new: "return b.NoticeID == n.Notice.NoticeID && b.NoticeID == refund.Reversals[len(refund.Reversals)-1].NoticeID"},
@@ -149,7 +150,7 @@ func (m *mutation) apply(t *testing.T, source, dir string, replace map[string]st
 	if n := strings.Count(string(text), m.old); n != 1 {
 		t.Fatalf("%s holds what is to be changed %d times, want once", m.file, n)
 	}
-	replace[source] = filepath.Join(dir, m.file)
+	replace[source] = filepath.Join(dir, filepath.Base(m.file))
 	if err := os.WriteFile(replace[source], []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -142,10 +142,10 @@ func reversed() *scenario {
 }
 
 // otherRules is a refund whose attempt was journalled by a build that judges payments by other rules: what it asked for
-// was granted there, and its call moved the money.
+// was granted there, and would not be here, and its call moved the money.
 func otherRules() *scenario {
 	sc := guarded()
-	sc.name, sc.refunds = "other rules", 1
+	sc.name, sc.refunds, sc.captured = "other rules", 1, share/2
 	sc.before = []fact{{kind: kindOf(schemas.KindDispatched), attempt: 1, owner: 1, lease: 1, at: 1, hold: ledger.GuardRules + 1}}
 	sc.movesBefore = []move{{attempt: 1, at: 1, shown: 1}}
 	return sc

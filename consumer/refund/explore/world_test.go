@@ -216,7 +216,7 @@ func (w *world) check() error {
 		}
 		back += moved * share
 	}
-	if w.sc.guard && back > w.sc.captured {
+	if w.sc.guard && back > max(w.sc.captured, share*len(w.sc.movesBefore)) {
 		return fmt.Errorf("%d of %d are given back", back, w.sc.captured)
 	}
 	return nil
