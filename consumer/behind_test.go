@@ -83,16 +83,22 @@ func TestWhatMayBeBoundWaitsForTheProjection(t *testing.T) {
 		}
 		return nil
 	})
+	f.waitsForTheVerdict()
+}
+
+// waitsForTheVerdict holds that a second refund of 60, of the 100 that the first one named, waits until the projection is built.
+func (f *fixture) waitsForTheVerdict() {
+	f.t.Helper()
 	f.publish(of("p", "second", 0, 60))
-	<-time.After(2 * time.Second) // it would have been made by then
+	<-time.After(3 * time.Second) // it would have been made by then
 	if kinds := f.kindsOf("second"); len(kinds) > 0 {
-		t.Errorf("without its payment's verdict, %v is journalled", kinds)
+		f.t.Errorf("without its payment's verdict, %v is journalled", kinds)
 	}
 	f.rebuild()
 	f.quiet()
 	f.outcome("second", schemas.KindFailed, schemas.ReasonExceedsRemaining)
 	if got := f.moved("p"); got != 60 {
-		t.Errorf("%d went back of 100, want 60", got)
+		f.t.Errorf("%d went back of 100, want 60", got)
 	}
 }
 
@@ -140,15 +146,5 @@ func TestWorkerOnAnOlderRedisWaitsForTheProjection(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.launch()
-	f.publish(of("p", "second", 0, 60))
-	<-time.After(3 * time.Second) // it would have been made by then
-	if kinds := f.kindsOf("second"); len(kinds) > 0 {
-		t.Errorf("without its payment's verdict, %v is journalled", kinds)
-	}
-	f.rebuild()
-	f.quiet()
-	f.outcome("second", schemas.KindFailed, schemas.ReasonExceedsRemaining)
-	if got := f.moved("p"); got != 60 {
-		t.Errorf("%d went back of 100, want 60", got)
-	}
+	f.waitsForTheVerdict()
 }

@@ -20,7 +20,6 @@ type fleet struct {
 	*drill
 	nats    *natsServers
 	redis   *redisProcess
-	natsURL string
 	workers []*workerProcess
 	load    *load
 	// edge is where the first worker takes reports.
@@ -34,7 +33,7 @@ const fleetSize = 3
 func newFleet(d *drill, size int, instances ...any) *fleet {
 	d.t.Helper()
 	nats, redis := d.nats(), d.redis()
-	f := &fleet{drill: d, nats: nats, redis: redis, natsURL: nats.url(), load: d.load(d.client(nats.url()))}
+	f := &fleet{drill: d, nats: nats, redis: redis, load: d.load(d.client(nats.url()))}
 	d.t.Cleanup(d.bank.Close)
 	config := d.config(func(settings document) { settings["providers"] = instances })
 	for i := range size {
@@ -228,7 +227,7 @@ func (r *runaway) agrees(made, started int) {
 // start lets the provider go on, as an operator does.
 func (r *runaway) start() {
 	r.t.Helper()
-	out, err := exec.CommandContext(r.t.Context(), buildOnce(r.t, worker), "velocity", "start", "--nats-url", r.natsURL,
+	out, err := exec.CommandContext(r.t.Context(), buildOnce(r.t, worker), "velocity", "start", "--nats-url", r.nats.url(),
 		"--provider", string(instance), "--note", "looked at what waits", "--operator", "ann").CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("velocity start: %v\n%s", err, out)
